@@ -1,0 +1,34 @@
+"""Shared fixtures: visible skips for missing tools, and the optional folder of field material."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+IN_CI = os.environ.get("EDGE_AGENT_CI") == "1"
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    """`@pytest.mark.needs("mosquitto")`: skip without the tool, fail under CI, where nothing may be skipped."""
+    for mark in request.node.iter_markers("needs"):
+        missing = [tool for tool in mark.args if shutil.which(tool, path=_PATH) is None]
+        if missing and IN_CI:
+            pytest.fail(f"CI must have {', '.join(missing)}")
+        if missing:
+            pytest.skip(f"needs {', '.join(missing)}: apt-get install it to run this test")
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Recorded replies and clips that are not part of the project; skipped where they are absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared field material is not beside this clone")
+    return SHARED
+
+
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
