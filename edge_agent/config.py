@@ -66,10 +66,11 @@ class Site(Model):
 
 
 class Recorder(Model):
-    """A DVR or NVR. Without `address` it is the one that discovery finds."""
+    """A DVR or NVR. Without `address` it is the one that discovery finds, by `endpoint` if several are there."""
 
     name: Annotated[str, Field(pattern=CAMERA_ID)] = "dvr"
     address: str = ""
+    endpoint: str = ""  # WS-Discovery endpoint reference, urn:uuid:...: survives a DHCP change
     onvif_port: int | None = Field(None, ge=1, le=65535)
     rtsp_port: int | None = Field(None, ge=1, le=65535)
     username: str = ""

@@ -1,0 +1,93 @@
+"""Which cameras the site has, under names that outlive restarts, renumbering and DHCP (pure, but load/save).
+
+A camera's `uid` comes from its recorder's identity and its channel; the roster gives each uid a short id
+(`cam-01`) once and keeps it for ever, because topics, footage and evidence carry it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_agent.config import CameraEntry
+from edge_agent.model import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The ids given so far, as (uid, id) pairs."""
+
+    ids: tuple[tuple[str, str], ...] = ()
+
+    def id_of(self, uid: str) -> str | None:
+        return dict(self.ids).get(uid)
+
+
+def admit(
+    roster: Roster, seen: Iterable[Camera], entries: tuple[CameraEntry, ...]
+) -> tuple[Roster, tuple[Camera, ...]]:
+    """Give every seen camera its id and its configured name; disabled ones are left out.
+
+    A configured entry (recorder + channel) decides the id; else the id of last time; else the channel's
+    number if it is free, else the next free number.
+    """
+    ids = dict(roster.ids)
+    admitted: list[Camera] = []
+    for camera in sorted(seen, key=lambda c: (c.recorder, c.channel or 0, c.uid)):
+        entry = _entry_for(camera, entries)
+        if entry is not None:
+            ids[camera.uid] = entry.id
+        elif camera.uid not in ids:
+            ids[camera.uid] = _free_id(camera.channel, {*ids.values(), *(e.id for e in entries)})
+        if entry is None or entry.enabled:
+            name = entry.name if entry and entry.name else camera.name
+            admitted.append(replace(camera, id=ids[camera.uid], name=name))
+    return Roster(tuple(sorted(ids.items()))), tuple(admitted)
+
+
+def _entry_for(camera: Camera, entries: tuple[CameraEntry, ...]) -> CameraEntry | None:
+    for entry in entries:
+        by_hand = entry.url.get_secret_value() and entry.id == camera.id
+        by_channel = entry.channel is not None and (entry.recorder or camera.recorder, entry.channel) == (
+            camera.recorder,
+            camera.channel,
+        )
+        if by_hand or by_channel:
+            return entry
+    return None
+
+
+def _free_id(channel: int | None, taken: set[str]) -> str:
+    wanted = f"cam-{channel:02d}" if channel else "cam-01"
+    number = channel or 1
+    while wanted in taken:
+        number += 1
+        wanted = f"cam-{number:02d}"
+    return wanted
+
+
+def load(path: Path) -> Roster:
+    """Read the roster; a missing or damaged file is an empty roster: ids are then given anew."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Roster(tuple(sorted((str(uid), str(name)) for uid, name in document["ids"].items())))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return Roster()
+
+
+def save(path: Path, roster: Roster) -> None:
+    """Durable: new file, fsync, rename, directory. Raises OSError."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump({"v": 1, "ids": dict(roster.ids)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
