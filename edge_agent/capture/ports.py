@@ -1,0 +1,72 @@
+"""What capture needs from its neighbours, and what it tells about a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edge_agent.model import Codec, Fragment, InitSegment, Instant, Role, StreamKey, StreamSpec
+
+if TYPE_CHECKING:
+    from edge_agent.seal.record import Record
+
+
+class RecordSink(Protocol):
+    """Where sealed records go: the rings. Called in the capture thread; neither call may block."""
+
+    def reserve(self, role: Role, size: int) -> bool:
+        """Take credit for `size` bytes before they are sealed; False when the queue is full."""
+        ...
+
+    def put(self, key: StreamKey, record: Record) -> None:
+        """Hand over a record. Its credit was reserved, so it is never dropped."""
+        ...
+
+
+class Sealer(Protocol):
+    """Seals one stream's fragments: one epoch at a time, numbered without holes."""
+
+    @property
+    def epoch(self) -> bytes: ...
+
+    @property
+    def next_n(self) -> int: ...
+
+    def begin_epoch(self, init: InitSegment, at: Instant) -> tuple[Record, Record]:
+        """The key record (n = 0) and the init record (n = 1) of a new epoch."""
+        ...
+
+    def seal(self, fragment: Fragment) -> Record: ...
+
+    def seal_gap(self, reason: str, since: Instant, at: Instant) -> Record: ...
+
+
+SealerFactory = Callable[[StreamSpec], Sealer]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """One stream's health as counted since `start_stream`. Rates are over the last seconds."""
+
+    state: str  # connecting, describe, ..., playing, waiting, refused
+    codec: Codec | None = None
+    width: int = 0
+    height: int = 0
+    packets: int = 0
+    bytes: int = 0
+    lost_packets: int = 0
+    pictures: int = 0
+    fragments: int = 0
+    dropped_fragments: int = 0  # refused by the ring's queue
+    reconnects: int = 0
+    discontinuities: int = 0  # timestamps that had to be placed anew
+    fps: float = 0.0
+    kbps: float = 0.0
+    gop_s: float = 0.0  # between the last two keyframes
+    paced: bool = False  # stamps cannot be believed; pictures are placed by arrival
+    last_packet: Instant | None = None  # the last video packet
+    last_keyframe: Instant | None = None
+    camera_clock_us: int | None = None  # the device's wall clock at `camera_clock_at` (RTCP), its opinion
+    camera_clock_at: Instant | None = None
+    reason: str = ""  # why it is not playing, for people
