@@ -94,7 +94,12 @@ class Finder:
             final = error.step == "auth"
             self._inbox.put(
                 RecorderFailed(
-                    self._clock.now(), recorder.name, address, error.step, str(error), None if final else retry_s
+                    self._clock.now(),
+                    recorder.name,
+                    address,
+                    error.step,
+                    str(error),
+                    None if final else retry_s,
                 )
             )
             return None if final else retry_s
@@ -119,7 +124,8 @@ class Finder:
             addresses = ", ".join(sorted(f.address for f in found))
             raise DeviceError(
                 "reachable",
-                f"{recorder.name}: {len(found)} devices answered ({addresses}); set recorders.address for each",
+                f"{recorder.name}: {len(found)} devices answered ({addresses}); "
+                "set recorders.address for each",
             )
         return found[0].address, found[0].port
 
@@ -185,7 +191,9 @@ def endpoint(camera: str, url: str) -> Endpoint:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or RTSP_PORT
     except ValueError as error:
-        raise ConfigError([f"cameras.{camera}.url: not an RTSP URL; encode @ : / # ? in passwords"]) from error
+        raise ConfigError(
+            [f"cameras.{camera}.url: not an RTSP URL; encode @ : / # ? in passwords"]
+        ) from error
     if parts.scheme != "rtsp" or not host:
         raise ConfigError([f"cameras.{camera}.url: must be rtsp://[user:password@]host[:port]/path"])
     netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

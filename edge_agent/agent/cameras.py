@@ -1,0 +1,127 @@
+"""What the owner knows of each camera: where its streams are, whether it sees, what was checked.
+
+Main thread only. Decides; the owner acts on what is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from edge_agent.agent.reach import HostChecked
+from edge_agent.config import Capture, Config
+from edge_agent.events import StreamLost, StreamStarted
+from edge_agent.health import duty, rules
+from edge_agent.health.rules import CameraHealth, Changed
+from edge_agent.model import Camera, Endpoint, Instant, Role, StreamKey
+
+
+@dataclass(slots=True)
+class Watched:
+    """One camera. `checked` is the last knock on its host since it fell silent."""
+
+    camera: Camera
+    health: CameraHealth
+    duty: tuple[str, ...]
+    streams: dict[Role, StreamStarted] = field(default_factory=dict)
+    checked: HostChecked | None = None
+
+    def host(self) -> tuple[str, int] | None:
+        endpoint = self.camera.main or self.camera.sub
+        return (endpoint.host, endpoint.port) if endpoint else None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What must change in capture after cameras were (re)found; a moved stream is stopped and started."""
+
+    stop: tuple[StreamKey, ...]
+    start: tuple[tuple[StreamKey, Camera, Endpoint], ...]
+
+
+class Cameras:
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._watched: dict[str, Watched] = {}
+
+    def __iter__(self) -> Iterator[Watched]:
+        return iter(self._watched.values())
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def get(self, camera_id: str) -> Watched | None:
+        return self._watched.get(camera_id)
+
+    def admit(self, cameras: Iterable[Camera], now: Instant) -> Wiring:
+        """Take what a recorder reports. Cameras it no longer reports stay: gone is a fact to watch."""
+        stop: list[StreamKey] = []
+        start: list[tuple[StreamKey, Camera, Endpoint]] = []
+        for camera in cameras:
+            known = self._watched.get(camera.id)
+            before = opened(known.camera, self._config.capture) if known else {}
+            after = opened(camera, self._config.capture)
+            for role in Role:
+                if before.get(role) == after.get(role):
+                    continue
+                key = StreamKey(camera.id, role)
+                stop += [key] if role in before else []
+                start += [(key, camera, after[role])] if role in after else []
+            self._remember(camera, known, frozenset(after), now)
+        return Wiring(tuple(stop), tuple(start))
+
+    def started(self, fact: StreamStarted) -> Changed | None:
+        watched = self._watched.get(fact.key.camera)
+        if watched is None:
+            return None
+        watched.streams[fact.key.role] = fact
+        watched.health, change = rules.stream_started(watched.health, fact.key.role, fact.at)
+        if change is not None:
+            watched.checked = None
+        return change
+
+    def lost(self, fact: StreamLost) -> Changed | None:
+        watched = self._watched.get(fact.key.camera)
+        if watched is None:
+            return None
+        watched.streams.pop(fact.key.role, None)
+        watched.health, change = rules.stream_lost(
+            watched.health, fact.key.role, fact.since, fact.reason, fact.at
+        )
+        return change
+
+    def checked(self, fact: HostChecked) -> None:
+        for watched in self._watched.values():
+            if watched.host() == (fact.host, fact.port) and not watched.health.flowing:
+                watched.checked = fact
+
+    def tick(self, now: Instant) -> list[Changed]:
+        changes = []
+        for watched in self._watched.values():
+            watched.health, change = rules.tick(watched.health, now)
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def due(self, watched: Watched, wall_us: int) -> bool:
+        return duty.due(watched.duty, self._config.site.timezone, wall_us)
+
+    def _remember(
+        self, camera: Camera, known: Watched | None, expected: frozenset[Role], now: Instant
+    ) -> None:
+        if known is not None:
+            known.camera = camera
+            return
+        entry = next((e for e in self._config.cameras if e.id == camera.id), None)
+        spans = (entry.duty if entry else None) or self._config.site.duty
+        self._watched[camera.id] = Watched(camera, rules.begin(camera.id, expected, now), spans)
+
+
+def opened(camera: Camera, capture: Capture) -> dict[Role, Endpoint]:
+    """Which streams of a camera are kept open: one RTSP session each, fanned out locally."""
+    streams: dict[Role, Endpoint] = {}
+    if camera.main is not None and capture.main == "record":
+        streams[Role.MAIN] = camera.main
+    if camera.sub is not None and capture.sub in ("record", "warm"):
+        streams[Role.SUB] = camera.sub
+    return streams

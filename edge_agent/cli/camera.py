@@ -1,0 +1,104 @@
+"""`camera list | add | test`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import tomlkit
+import typer
+from tomlkit.items import AoT
+
+from edge_agent import config as configuration
+from edge_agent.agent.finder import endpoint
+from edge_agent.cli.context import ConfigOption, JsonOption, config_path, load_config, print_json
+from edge_agent.cli.local import ask
+from edge_agent.errors import ConfigError, EdgeAgentError
+
+app = typer.Typer(help="The site's cameras.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_cameras(context: typer.Context, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the cameras of the running agent with their state."""
+    cameras = ask(context, config, "status", {})["cameras"]
+    if json:
+        print_json(cameras)
+        return
+    for camera in cameras:
+        doubt = "" if camera["verified"] else "  (label guessed from position: check it)"
+        print(f"{camera['id']:10} {camera['state']:8} since {camera['since']}  {camera['name']}{doubt}")
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="rtsp://user:password@host[:port]/path of the main stream.")],
+    camera_id: Annotated[str, typer.Option("--id", help="Its id; default: the next free cam-NN.")] = "",
+    name: Annotated[str, typer.Option(help="What people call it, e.g. 'Counter'.")] = "",
+    sub_url: Annotated[str, typer.Option("--sub", help="URL of the small stream.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Add a camera by hand to the configuration; comments in the file stay."""
+    path = config_path(context, config)
+    known = configuration.load(path)
+    camera_id = camera_id or _next_id({c.id for c in known.cameras})
+    for address in filter(None, (url, sub_url)):
+        endpoint(camera_id, address)
+    text = _with_camera(path.read_text(encoding="utf-8"), camera_id, name, url, sub_url)
+    configuration.parse(tomlkit.parse(text).unwrap(), str(path))
+    _replace(path, text)
+    print(f"{camera_id} added to {path}; restart the agent to record it: systemctl restart edge-agent")
+
+
+def _next_id(taken: set[str]) -> str:
+    return next(name for name in (f"cam-{n:02d}" for n in range(1, 1000)) if name not in taken)
+
+
+def _with_camera(text: str, camera_id: str, name: str, url: str, sub_url: str) -> str:
+    document = tomlkit.parse(text)
+    cameras = document.setdefault("cameras", tomlkit.aot())
+    if not isinstance(cameras, AoT):
+        raise ConfigError(["cameras is not written as [[cameras]] tables; add the camera by hand"])
+    table = tomlkit.table()
+    given = {"id": camera_id, "name": name, "url": url, "sub_url": sub_url}
+    for key, value in given.items():
+        if value:
+            table[key] = value
+    cameras.append(table)
+    return tomlkit.dumps(document)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Swap the file in one step, keeping owner and mode: it holds a password."""
+    before = path.stat()
+    fresh = path.with_name(path.name + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(before.st_mode)
+    try:
+        os.chown(fresh, before.st_uid, before.st_gid)
+    except PermissionError as error:
+        fresh.unlink()
+        raise EdgeAgentError(f"{path}: cannot keep its owner; run this as root") from error
+    fresh.replace(path)
+
+
+@app.command("test")
+def try_out(
+    context: typer.Context,
+    camera: Annotated[
+        str, typer.Argument(help="A configured camera or recorder, or an rtsp:// URL. Default: all.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(min=2, max=60, help="How long to wait for a picture.")] = 10.0,
+    config: ConfigOption = None,
+) -> None:
+    """Try a recorder or a camera step by step and say what works, what does not, and what to do."""
+    from edge_agent.cli import probe
+
+    if camera.startswith("rtsp://"):
+        good = probe.stream(camera, endpoint("test", camera), seconds)
+        raise typer.Exit(0 if good else 1)
+    good = probe.configured(load_config(context, config), camera, seconds)
+    raise typer.Exit(0 if good else 1)

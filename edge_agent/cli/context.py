@@ -1,0 +1,33 @@
+"""What sub-commands share: the configuration file's path, tables, and JSON output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge_agent import config as configuration
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="EDGE_AGENT_CONFIG", help="The configuration file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def config_path(context: typer.Context, own: Path | None) -> Path:
+    """The path given to the sub-command, else the one given before it, else the default."""
+    path: Path = own or context.obj
+    return path
+
+
+def load_config(context: typer.Context, own: Path | None = None) -> configuration.Config:
+    return configuration.load(config_path(context, own))
+
+
+def print_json(document: Any) -> None:
+    json.dump(document, sys.stdout, indent=1, ensure_ascii=False, default=str)
+    print()

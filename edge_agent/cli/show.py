@@ -1,0 +1,65 @@
+"""Draws the daemon's status for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unknown": "dim"}
+GIB = 1024**3
+
+
+def print_status(document: dict[str, Any]) -> None:
+    Console().print(Group(_headline(document), _recorders(document), _cameras(document), _footer(document)))
+
+
+def _headline(document: dict[str, Any]) -> Text:
+    site, link = document["site"], document["link"]
+    state = "connected" if link["up"] else f"not connected: {link['reason'] or 'no broker reached yet'}"
+    return Text(f"{site['id']}  {site['name']}\ncommand centre: {state}")
+
+
+def _recorders(document: dict[str, Any]) -> Text:
+    lines = []
+    for recorder in document["recorders"]:
+        what = recorder["sentence"] or f"{recorder['make']} {recorder['model']}".strip()
+        lines.append(f"recorder {recorder['name']} {recorder['address']}: {what}")
+    return Text("\n".join(lines))
+
+
+def _cameras(document: dict[str, Any]) -> Table:
+    table = Table("camera", "name", "state", "since", "main", "sub", "what is known")
+    for camera in document["cameras"]:
+        state = camera["state"]
+        table.add_row(
+            camera["id"],
+            escape(camera["name"]),
+            Text(state, style=_COLOURS.get(state, "")),
+            camera["since"],
+            _stream(camera["streams"].get("main")),
+            _stream(camera["streams"].get("sub")),
+            escape(camera["reason"]),
+        )
+    return table
+
+
+def _stream(stream: dict[str, Any] | None) -> str:
+    if not stream:
+        return "-"
+    return f"{stream['codec']} {stream['width']}x{stream['height']} {stream['kbps']} kbit/s"
+
+
+def _footer(document: dict[str, Any]) -> Text:
+    lines = [
+        f"ring {name}: {ring['bytes'] / GIB:.2f} of {ring['max_bytes'] / GIB:.0f} GiB, "
+        f"{ring['days']:.2f} days" + (f"; {ring['fault']}" if ring["fault"] else "")
+        for name, ring in document["ring"].items()
+    ]
+    clock, ledger = document["clock"], document["ledger"]
+    lines.append(f"clock: {clock['wall']}, trust {clock['trust']}")
+    lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
+    return Text("\n".join(lines))

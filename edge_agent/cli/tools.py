@@ -1,0 +1,79 @@
+"""`discover` and `config check`: what works without a running daemon."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from edge_agent import config as configuration
+from edge_agent.cli.context import ConfigOption, JsonOption, config_path, print_json
+
+config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
+
+
+@config_app.command("check")
+def check(
+    context: typer.Context, file: Annotated[Path | None, typer.Argument(help="The file to check.")] = None
+) -> None:
+    """Say everything that is wrong with the configuration at once; exit code 1 if anything is."""
+    path = config_path(context, file)
+    config = configuration.load(path)
+    print(f"{path}: good. Site {config.site.id} ({config.site.name}), {_sources(config)}.")
+    for note in _notes(config):
+        print(f"note: {note}")
+
+
+def _sources(config: configuration.Config) -> str:
+    recorders = len(config.recorders)
+    by_hand = sum(1 for c in config.cameras if c.url.get_secret_value())
+    return f"{recorders} recorder{'s' * (recorders != 1)}, {by_hand} camera{'s' * (by_hand != 1)} by URL"
+
+
+def _notes(config: configuration.Config) -> list[str]:
+    """Things that are allowed, but that the person who installs should know."""
+    notes = []
+    if not config.uplink.brokers:
+        notes.append("uplink.brokers is empty: nothing will be reported to the command centre")
+    if not config.keys.recipients and config.keys.site_recipient is None:
+        notes.append("keys.recipients is empty: footage cannot be sealed, so nothing will be recorded")
+    if not config.recorders and not config.cameras:
+        notes.append("no recorder and no camera is configured: run `edge-agent discover`")
+    return notes
+
+
+def discover(
+    interface: Annotated[
+        list[str] | None, typer.Option("--interface", "-i", help="Ask on this interface only; repeatable.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds to listen in each round.")] = 1.5,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Find ONVIF recorders and cameras on the local network."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edge_agent.capture import discovery
+
+    console = Console(stderr=True)
+    with console.status("asking the local network for cameras..."):
+        found = discovery.discover(
+            tuple(interface or ()),
+            timeout_s=timeout,
+            stop=Event(),
+            on_found=lambda f: console.print(f"  {f.address} answered"),
+        )
+    if json:
+        print_json([asdict(f) for f in found])
+        return
+    if not found:
+        console.print("No device answered. Is the recorder on, in this network, with ONVIF enabled?")
+        raise typer.Exit(1)
+    table = Table("address", "port", "name", "model", "endpoint")
+    for device in found:
+        table.add_row(device.address, str(device.port), device.name, device.hardware, device.epr)
+    Console().print(table)

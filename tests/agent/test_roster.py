@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_agent.agent import roster
+from edge_agent.agent.roster import Roster
+from edge_agent.config import CameraEntry
+from edge_agent.model import Camera
+
+
+def seen(channel: int, recorder: str = "dvr", serial: str = "S1") -> Camera:
+    return Camera("", f"{serial}:{channel}", f"Channel {channel}", None, None, recorder, channel)
+
+
+def test_inputs_one_two_and_four_keep_their_numbers() -> None:
+    _, cameras = roster.admit(Roster(), [seen(4), seen(1), seen(2)], ())
+    assert [(c.id, c.channel) for c in cameras] == [("cam-01", 1), ("cam-02", 2), ("cam-04", 4)]
+
+
+def test_an_id_stays_with_its_camera_when_others_come_and_go() -> None:
+    first, _ = roster.admit(Roster(), [seen(1), seen(2)], ())
+    second, cameras = roster.admit(first, [seen(2), seen(3)], ())
+    assert [c.id for c in cameras] == ["cam-02", "cam-03"]
+    assert second.id_of("S1:1") == "cam-01"
+
+
+def test_a_second_recorder_gets_the_next_free_numbers() -> None:
+    _, cameras = roster.admit(Roster(), [seen(1), seen(1, "dvr2", "S2")], ())
+    assert [c.id for c in cameras] == ["cam-01", "cam-02"]
+
+
+def test_configured_name_and_id_win_and_disabled_cameras_are_left_out() -> None:
+    entries = (
+        CameraEntry(id="till", name="Till", channel=2),
+        CameraEntry(id="cam-03", channel=3, enabled=False),
+    )
+    _, cameras = roster.admit(Roster(), [seen(1), seen(2), seen(3)], entries)
+    assert [(c.id, c.name) for c in cameras] == [("cam-01", "Channel 1"), ("till", "Till")]
+
+
+def test_roster_survives_a_restart_and_a_damaged_file_gives_ids_anew(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.json"
+    known, _ = roster.admit(Roster(), [seen(1), seen(2)], ())
+    roster.save(path, known)
+    assert roster.load(path) == known
+    path.write_text("{ torn", encoding="utf-8")
+    assert roster.load(path) == Roster()
