@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_agent.demo.pki import Identity
 
-MESSAGE_LIMIT = 128 * 1024  # the protocol's largest message is 120 KiB
+MESSAGE_LIMIT = 128 * 1024  # the protocol's largest payload is 120 KiB
 
 _MOSQUITTO = f"""\
 tls_version tlsv1.2
@@ -16,7 +16,7 @@ use_identity_as_username true
 use_username_as_clientid true
 allow_anonymous false
 set_tcp_nodelay true
-message_size_limit {MESSAGE_LIMIT}
+max_packet_size {MESSAGE_LIMIT}
 max_inflight_messages 64
 max_queued_messages 10000
 max_queued_bytes 16777216
