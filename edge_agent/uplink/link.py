@@ -1,0 +1,259 @@
+"""One outgoing MQTT connection kept alive: which broker, when to try again, what to hand down next.
+
+Knows no MQTT library: a `Transport` is one connection from CONNECT to its end (mqtt.py). The owner of the
+link is pulled, not pushed: a message leaves its queue only when the transport has room for it, so priorities
+hold to the last moment and nothing is buffered where it cannot be counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+from edge_agent.clock import Clock
+from edge_agent.errors import UplinkError
+from edge_agent.supervisor import Beat
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5  # how soon a link notices `stop`, and how often it beats
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+STEADY_S = 10.0  # a connection that lasts so long forgets the failures before it
+FAREWELL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    host: str
+    port: int = 8883
+
+    @classmethod
+    def parse(cls, url: str) -> Broker:
+        """`mqtts://host[:port]`, already checked by the configuration."""
+        host, _, port = url.removeprefix("mqtts://").partition(":")
+        return cls(host, int(port or 8883))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One PUBLISH. `token` names it in `acknowledged` and `refused`; QoS 0 is never acknowledged."""
+
+    topic: str
+    payload: bytes
+    token: int = 0
+    qos: int = 1
+    retain: bool = False
+    expiry_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Who we are to the brokers. `will_delay_s` lets a short cut pass without an alarm."""
+
+    brokers: tuple[Broker, ...]
+    client_id: str
+    ca: Path
+    certificate: Path
+    key: Path
+    keepalive_s: int = 60
+    session_expiry_s: int = 0  # 0: clean start, the broker keeps nothing
+    will_delay_s: int = 30
+    connect_timeout_s: float = 10.0
+    ack_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this broker said it takes (CONNACK)."""
+
+    max_packet: int
+    receive_maximum: int
+
+
+class LinkLost(UplinkError):
+    """The connection ended or never began. `code` is the MQTT reason code if the broker gave one."""
+
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Owner(Protocol):
+    """Whose link it is. Every call comes from the link's thread and must not block."""
+
+    def connecting(self) -> Outgoing | None:
+        """A connection is about to be tried; the answer is its last will."""
+        ...
+
+    def subscriptions(self) -> Sequence[str]: ...
+
+    def link_up(self, broker: Broker, limits: Limits) -> None:
+        """Subscriptions are in place; whatever was unacknowledged before must be sent again."""
+        ...
+
+    def link_down(self, reason: str, code: int | None) -> None: ...
+
+    def arrived(self, topic: str, payload: bytes, retained: bool) -> None: ...
+
+    def acknowledged(self, token: int) -> None: ...
+
+    def refused(self, token: int, reason: str) -> None:
+        """The broker will never take this message: do not send it again."""
+        ...
+
+    def next_message(self, *, window_open: bool) -> Outgoing | None:
+        """What to send now; without an open window only QoS 0."""
+        ...
+
+    def next_due(self) -> float | None:
+        """When to ask again although nothing wakes the link: seconds of the clock's monotonic time."""
+        ...
+
+    def farewell(self) -> Outgoing | None:
+        """The last word before an orderly end."""
+        ...
+
+
+class Transport(Protocol):
+    """One connection. Used by one thread; every method may raise LinkLost."""
+
+    def open(self) -> Limits: ...
+    def ready_for(self, qos: int) -> bool: ...
+    def publish(self, message: Outgoing) -> None: ...
+    def pump(self, timeout_s: float) -> None: ...
+    def unacknowledged(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Waker:
+    """Ends a `select` from any thread. A full pipe is fine: it is readable already."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            self._writer.send(b"\0")
+
+    def drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while len(self._reader.recv(4096)) == 4096:
+                pass
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+
+TransportFactory = Callable[[LinkSettings, Broker, Owner, Clock, Waker], Transport]
+
+
+class Link:
+    """Reconnects for ever with full jitter. `serve` belongs to one thread, `wake` and `kick` to any."""
+
+    def __init__(self, settings: LinkSettings, clock: Clock, transport: TransportFactory) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._transport = transport
+        self._waker = Waker()
+        self._kicked = Event()
+        self._failures = 0
+        self._said = ""
+        self.connects = 0
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._waker.wake()
+
+    def kick(self) -> None:
+        """The network came up, or somebody waits: end the pause before the next attempt."""
+        self._kicked.set()
+
+    def serve(self, owner: Owner, stop: Event, beat: Beat, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Stay connected until `stop` is set or the link is no longer `wanted`."""
+        while not stop.is_set() and wanted():
+            beat()
+            broker = self._settings.brokers[self._failures % len(self._settings.brokers)]
+            began = self._clock.monotonic()
+            try:
+                self._serve_until_lost(owner, broker, stop, beat, wanted)
+            except LinkLost as lost:
+                if self._clock.monotonic() - began > STEADY_S + self._settings.connect_timeout_s:
+                    self._failures = 0
+                self._failures += 1
+                self._pause_after(lost, broker, owner, stop, beat)
+
+    def _serve_until_lost(
+        self, owner: Owner, broker: Broker, stop: Event, beat: Beat, wanted: Callable[[], bool]
+    ) -> None:
+        transport = self._transport(self._settings, broker, owner, self._clock, self._waker)
+        try:
+            limits = transport.open()
+            self.connects += 1
+            self._said = ""
+            log.info("%s: connected to %s", self._settings.client_id, broker)
+            owner.link_up(broker, limits)
+            while not stop.is_set() and wanted():
+                beat()
+                _fill(transport, owner)
+                transport.pump(self._patience(owner))
+            self._part(transport, owner)
+        finally:
+            transport.close()
+
+    def _patience(self, owner: Owner) -> float:
+        due = owner.next_due()
+        return TICK_S if due is None else min(max(due - self._clock.monotonic(), 0.0), TICK_S)
+
+    def _part(self, transport: Transport, owner: Owner) -> None:
+        """Say goodbye and wait briefly until the broker has it."""
+        last = owner.farewell()
+        if last is None:
+            return
+        transport.publish(last)
+        deadline = self._clock.monotonic() + FAREWELL_S
+        while transport.unacknowledged() and self._clock.monotonic() < deadline:
+            transport.pump(0.05)
+
+    def _pause_after(self, lost: LinkLost, broker: Broker, owner: Owner, stop: Event, beat: Beat) -> None:
+        """Full jitter (AWS Architecture Blog, 2015), so that a city does not return in one second."""
+        rounds = (self._failures - 1) // len(self._settings.brokers)
+        longest = min(FIRST_PAUSE_S * 2 ** min(rounds, 10), LONGEST_PAUSE_S)
+        pause_s = random.uniform(0, longest)
+        if str(lost) != self._said:
+            log.warning("%s: %s: %s; trying again in %.1f s", self._settings.client_id, broker, lost, pause_s)
+            self._said = str(lost)
+            owner.link_down(f"{broker}: {lost}", lost.code)
+        deadline = self._clock.monotonic() + pause_s
+        while not stop.is_set() and not self._kicked.is_set():
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                break
+            beat()
+            self._kicked.wait(min(left, TICK_S))
+        self._kicked.clear()
+
+
+def _fill(transport: Transport, owner: Owner) -> None:
+    """Hand messages down while the transport takes them at once."""
+    while transport.ready_for(0):
+        message = owner.next_message(window_open=transport.ready_for(1))
+        if message is None:
+            return
+        transport.publish(message)

@@ -1,0 +1,298 @@
+"""One MQTT 5 connection over mutual TLS. The only module that knows paho.
+
+The link's thread drives paho's socket itself, so every callback runs in that thread, an exception in one is
+not lost, and there is no `select()` with its limit of 1024 files. A new client is made for each connection:
+nothing of an old one can be sent twice. paho's own queues stay empty, but for the one packet that the
+kernel has not taken yet and at most 16 unacknowledged QoS 1 messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import ssl
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_agent.clock import Clock
+from edge_agent.model import ClockTrust
+from edge_agent.uplink.link import Broker, Limits, LinkLost, LinkSettings, Outgoing, Owner, Waker
+
+WINDOW = 16  # unacknowledged QoS 1 messages in paho; what waits beyond that waits where it is durable
+MAX_INCOMING = 128 * 1024
+NOT_SENT_LOW_WATER = 16 * 1024  # bytes the kernel may hold unsent: newer, more urgent words wait behind them
+USER_TIMEOUT_MS = 30_000
+X509_NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`
+FAILURE = 0x80
+PACKET_OVERHEAD = 64  # fixed header, packet id and properties of a PUBLISH, generously
+
+
+class MqttConnection:
+    """From CONNECT to the end, for one thread. See `link.Transport`."""
+
+    def __init__(
+        self, settings: LinkSettings, broker: Broker, owner: Owner, clock: Clock, waker: Waker
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._owner = owner
+        self._clock = clock
+        self._waker = waker
+        self._selector = selectors.DefaultSelector()
+        self._client = self._build_client()
+        self._limits: Limits | None = None
+        self._ready = False
+        self._lost: LinkLost | None = None
+        self._tokens: dict[int, int] = {}  # paho's message id -> our token
+        self._answered = 0.0  # last acknowledgement, or when the first unacknowledged message left
+
+    def open(self) -> Limits:
+        """Connect, subscribe, and wait until the broker granted both. Blocks at most twice the timeout."""
+        settings = self._settings
+        deadline = self._clock.monotonic() + 2 * settings.connect_timeout_s
+        self._leave_will()
+        try:
+            trusted = self._clock.now().trust > ClockTrust.NONE
+            self._client.tls_set_context(tls_context(settings, check_dates=trusted))
+            self._client.connect(
+                self._broker.host,
+                self._broker.port,
+                settings.keepalive_s,
+                clean_start=settings.session_expiry_s == 0,
+                properties=_connect_properties(settings),
+            )
+        except (OSError, ValueError) as error:  # ssl.CertificateError is both
+            raise LinkLost(_explain(error)) from error
+        self._selector.register(self._waker, selectors.EVENT_READ)
+        while not self._ready:
+            if self._clock.monotonic() > deadline:
+                raise LinkLost("the broker does not answer CONNECT or SUBSCRIBE")
+            self.pump(0.1)
+        assert self._limits is not None
+        return self._limits
+
+    def ready_for(self, qos: int) -> bool:
+        """The last packet has gone to the kernel, and for QoS 1 the broker's window is open."""
+        if self._lost is not None or self._limits is None or self._client.want_write():
+            return False
+        return qos == 0 or len(self._tokens) < min(WINDOW, max(1, self._limits.receive_maximum - 2))
+
+    def publish(self, message: Outgoing) -> None:
+        assert self._limits is not None
+        size = len(message.payload) + len(message.topic) + PACKET_OVERHEAD
+        if size > self._limits.max_packet:
+            self._owner.refused(message.token, f"{size} bytes; the broker takes {self._limits.max_packet}")
+            return
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, _publish_properties(message)
+        )
+        if message.qos:
+            if not self._tokens:
+                self._answered = self._clock.monotonic()
+            self._tokens[info.mid] = message.token
+        self._raise_if_lost()
+
+    def pump(self, timeout_s: float) -> None:
+        """Wait for the socket or the waker, then move what can be moved."""
+        sock = self._client.socket()
+        if sock is None:
+            self._raise_if_lost()
+            raise LinkLost("the connection was closed")
+        wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
+        self._watch(sock, wants)
+        for key, ready in self._selector.select(timeout_s):
+            if key.fileobj is self._waker:
+                self._waker.drain()
+            elif ready & selectors.EVENT_READ:
+                self._read()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
+        self._raise_if_lost()
+        self._check_liveness()
+
+    def unacknowledged(self) -> int:
+        return len(self._tokens)
+
+    def close(self) -> None:
+        """DISCONNECT if there is still someone to hear it; then the last will is not published."""
+        if self._client.is_connected() and self._lost is None:
+            with contextlib.suppress(OSError, ValueError):
+                self._client.disconnect()
+        sock = self._client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+        self._selector.close()
+
+    def _build_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._settings.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = self._settings.connect_timeout_s
+        client.max_inflight_messages_set(WINDOW)
+        client.on_socket_open = _tune
+        client.on_socket_close = self._on_socket_close
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def _leave_will(self) -> None:
+        will = self._owner.connecting()
+        if will is not None:
+            delay = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=self._settings.will_delay_s)
+            self._client.will_set(will.topic, will.payload, will.qos, will.retain, delay)
+
+    def _watch(self, sock: Any, wants: int) -> None:
+        known = self._selector.get_map().get(sock)
+        if known is None:
+            self._selector.register(sock, wants)
+        elif known.events != wants:
+            self._selector.modify(sock, wants)
+
+    def _read(self) -> None:
+        """Everything that arrived: TLS may hold decrypted bytes that `select` does not see."""
+        while True:
+            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return
+            sock = self._client.socket()
+            if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
+                return
+
+    def _check_liveness(self) -> None:
+        """`is_connected()` says nothing about a peer that stopped answering; the missing PUBACK does."""
+        waited = self._clock.monotonic() - self._answered
+        if self._tokens and waited > self._settings.ack_timeout_s:
+            raise LinkLost(f"no acknowledgement for {waited:.0f} s")
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    def _on_socket_close(self, _client: paho.Client, _userdata: object, sock: Any) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(sock)
+
+    def _on_connect(
+        self, client: paho.Client, _userdata: object, _flags: paho.ConnectFlags, reason: ReasonCode,
+        said: Properties | None,
+    ) -> None:  # fmt: skip
+        if reason.is_failure:
+            self._lost = LinkLost(f"refused: {reason}", reason.value)
+            return
+        self._limits = Limits(
+            max_packet=getattr(said, "MaximumPacketSize", 268_435_455),
+            receive_maximum=getattr(said, "ReceiveMaximum", 65_535),
+        )
+        topics = self._owner.subscriptions()
+        if not topics:
+            self._ready = True
+            return
+        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _said: Properties
+    ) -> None:
+        refused = [r for r in reasons if r.value >= FAILURE]
+        if refused:
+            self._lost = LinkLost(f"subscription refused: {refused[0]}", refused[0].value)
+        self._ready = not refused
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode,
+        _said: Properties | None,
+    ) -> None:  # fmt: skip
+        if self._lost is not None:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self._lost = LinkLost(f"the broker disconnected: {reason}", reason.value)
+        elif self._limits is None:
+            self._lost = LinkLost("closed before CONNACK; the broker may refuse our certificate")
+        else:
+            self._lost = LinkLost(f"connection lost: {reason}")
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: object, mid: int, reason: ReasonCode, _said: Properties
+    ) -> None:
+        """PUBACK. `is_published()` would be True for a denied message as well; the code is not."""
+        token = self._tokens.pop(mid, None)
+        if token is None:
+            return
+        self._answered = self._clock.monotonic()
+        if reason.value >= FAILURE:
+            self._owner.refused(token, str(reason))
+        else:
+            self._owner.acknowledged(token)
+
+    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        self._owner.arrived(topic, bytes(message.payload), message.retain)
+
+
+def tls_context(settings: LinkSettings, *, check_dates: bool) -> ssl.SSLContext:
+    """TLS 1.2 or later with our certificate. Raises OSError when a file cannot be used.
+
+    A box that wakes in 1970 finds every certificate not yet valid: without any idea of the time the dates
+    are not looked at; everything else is.
+    """
+    context = ssl.create_default_context(cafile=str(settings.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.certificate, settings.key)
+    if not check_dates:
+        context.verify_flags |= ssl.VerifyFlags(X509_NO_CHECK_TIME)
+    return context
+
+
+def _tune(_client: paho.Client, _userdata: object, sock: Any) -> None:
+    """Small writes leave at once, and little waits in the kernel where nothing can overtake it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW_WATER)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+def _connect_properties(settings: LinkSettings) -> Properties:
+    return _properties(
+        PacketTypes.CONNECT,
+        MaximumPacketSize=MAX_INCOMING,
+        ReceiveMaximum=WINDOW,
+        SessionExpiryInterval=settings.session_expiry_s,
+    )
+
+
+def _publish_properties(message: Outgoing) -> Properties | None:
+    if message.expiry_s is None:
+        return None
+    return _properties(PacketTypes.PUBLISH, MessageExpiryInterval=message.expiry_s)
+
+
+def _properties(packet: int, **values: int) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho 2.2 has no annotation there
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def _explain(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    if isinstance(error, FileNotFoundError):
+        return f"cannot read {error.filename or 'a certificate or key'}"
+    return str(error) or type(error).__name__
