@@ -1,0 +1,357 @@
+"""The command centre's client library: hears every site, sends signed commands, opens footage.
+
+    client = IcccClient(settings, boxes)
+    client.start()
+    reply = client.command("pump-17", "snapshot", {"camera": "cam-01"}, operator="asha", reason="call 4711")
+    with client.live("pump-17", "cam-01", Role.SUB, operator="asha", reason="call 4711") as live:
+        for item in live: ...
+
+Calls may come from any thread but the link's own (a listener must not wait for a reply).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition, Lock
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from edge_agent.errors import EdgeAgentError, FormatError, SealError, UplinkError
+from edge_agent.iccc.belief import Boxes, Still, StillParts, believe, open_still
+from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
+from edge_agent.iccc.live import Anchor, LiveReceiver
+from edge_agent.iccc.stream import LiveStream, MediaRouter
+from edge_agent.model import Role
+from edge_agent.seal.opener import Opener
+from edge_agent.uplink import messages, topics, ulid
+from edge_agent.uplink.commands import Command, sign_command
+from edge_agent.uplink.messages import Lifecycle, LiveStarted, Message, Reply
+from edge_agent.uplink.topics import Down, MediaTopic, Up, UpTopic
+
+log = logging.getLogger(__name__)
+
+COMMAND_LIFE_S = 60
+REPLY_TIMEOUT_S = 10.0
+MAX_REPLIES = 256
+FINAL = frozenset(set(Lifecycle) - {Lifecycle.ACCEPTED, Lifecycle.PROGRESS})
+_STARTED: TypeAdapter[LiveStarted] = TypeAdapter(LiveStarted)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """`kid` names the command key in the boxes' configuration, `recipient_id` the key they seal to."""
+
+    broker: str
+    tls: TlsFiles
+    client_id: str
+    command_key: Ed25519PrivateKey
+    kid: str
+    recipient_id: str
+    recipient_key: bytes
+    share: str | None = None  # name of a shared subscription; None: hear everything, retained births too
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that is believed."""
+
+    site: str
+    message: Message
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StillHeard:
+    site: str
+    camera: str
+    still: Still
+
+
+@dataclass(frozen=True, slots=True)
+class Disbelieved:
+    """Something that came on a site's topic and is not believed; `why` is for the log and the operator."""
+
+    site: str
+    topic: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    up: bool
+    reason: str
+
+
+Fact = Heard | StillHeard | Disbelieved | LinkChanged
+Listener = Callable[[Fact], None]
+RawListener = Callable[[UpTopic, bytes], None]
+
+
+class CommandRefused(UplinkError):
+    """The box said no, or could not: `reply` has its code."""
+
+    def __init__(self, reply: Reply) -> None:
+        code = reply.data.code or reply.data.status.value
+        super().__init__(f"{reply.data.op or 'command'}: {code}: {reply.data.text}".rstrip(": "))
+        self.reply = reply
+
+
+class IcccClient:
+    """One worker of the command centre. Opens nothing until `start`; `stop` ends its threads."""
+
+    def __init__(self, settings: ClientSettings, boxes: Boxes) -> None:
+        self._settings = settings
+        self._boxes = boxes
+        self._lock = Lock()
+        self._replied = Condition(self._lock)
+        self._replies: dict[str, list[tuple[Reply, float]]] = {}
+        self._births: dict[str, messages.Birth] = {}
+        self._stills: dict[str, StillParts] = {}
+        self._listeners: tuple[Listener, ...] = ()
+        self._raw_listeners: tuple[RawListener, ...] = ()
+        self._media = MediaRouter()
+        self._link = BrokerLink(
+            settings.broker, settings.tls, settings.client_id, self._arrived, self._link_changed
+        )
+
+    def start(self) -> None:
+        share = self._settings.share
+        if share is None:
+            self._link.subscribe(f"{topics.ROOT}/+/up/#", 1)
+        else:
+            self._link.subscribe(topics.ingest_filter(share), 1)
+            for leaf in (Up.BIRTH, Up.REPLY):  # shared subscriptions get no retained births
+                self._link.subscribe(f"{topics.ROOT}/+/up/{leaf.value}", 1)
+        self._link.start()
+
+    def stop(self) -> None:
+        self._media.close()
+        self._link.stop()
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    def listen(self, listener: Listener) -> None:
+        """Hear every fact, in the link's thread, in order; before `start`. Must not block."""
+        self._listeners = (*self._listeners, listener)
+
+    def listen_raw(self, listener: RawListener) -> None:
+        """Hear the exact bytes of every `up/` message, believed or not: what the mirror stores."""
+        self._raw_listeners = (*self._raw_listeners, listener)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """For `dn/witness`, `dn/want` and `dn/config`. Raises UplinkError without a connection."""
+        self._link.publish(topic, payload, retain=retain)
+
+    def birth(self, site: str) -> messages.Birth | None:
+        """The newest believed birth: who the site is, its cameras and its session."""
+        with self._lock:
+            return self._births.get(site)
+
+    def command(
+        self,
+        site: str,
+        op: str,
+        args: dict[str, JsonValue] | None = None,
+        *,
+        operator: str,
+        reason: str = "",
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> Reply:
+        """Send one signed command and wait for its end.
+
+        Raises CommandRefused when the box rejects it or fails, UplinkError when the site has never
+        reported, there is no connection, or no answer comes in `timeout_s`.
+        """
+        return self._command(site, op, args or {}, operator, reason, timeout_s)[0]
+
+    def snapshot(
+        self, site: str, camera: str, *, operator: str, reason: str = "", timeout_s: float = REPLY_TIMEOUT_S
+    ) -> Still:
+        """A fresh picture of the camera. Raises as `command`."""
+        taken: list[Still] = []
+
+        def keep(fact: Fact) -> None:
+            if isinstance(fact, StillHeard) and (fact.site, fact.camera) == (site, camera):
+                with self._replied:
+                    taken.append(fact.still)
+                    self._replied.notify_all()
+
+        self._add(keep)
+        try:
+            deadline = time.monotonic() + timeout_s
+            args: dict[str, JsonValue] = {"camera": camera}
+            self._command(site, "snapshot", args, operator, reason, timeout_s)
+            with self._replied:
+                if not self._replied.wait_for(lambda: taken, max(0.1, deadline - time.monotonic())):
+                    raise UplinkError(f"{site}/{camera}: the box said done, but no picture came")
+                return taken[-1]
+        finally:
+            self._remove(keep)
+
+    def live(
+        self,
+        site: str,
+        camera: str,
+        role: Role = Role.SUB,
+        *,
+        operator: str,
+        reason: str = "",
+        lease_s: int = 30,
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> LiveStream:
+        """Start watching. The stream renews its lease while it is read; close it to stop the camera's upload.
+
+        Nothing is missed: the media topics are subscribed before the command is sent, and parts that
+        overtake the reply wait for it. Raises as `command`.
+        """
+        self._link.subscribe(topics.media_filter(site), 0)
+        args: dict[str, JsonValue] = {"camera": camera, "role": role.value, "lease_s": lease_s}
+        asked_s = time.monotonic()
+        reply, arrived_s = self._command(site, "live.start", args, operator, reason, timeout_s)
+        started = _started(reply)
+        receiver = LiveReceiver(
+            started, Anchor(reply.mono * 1_000_000, arrived_s), role, self._opener(site),
+            self._stream_id(site, camera, role),
+        )  # fmt: skip
+
+        def order(op: str, extra: dict[str, JsonValue]) -> None:
+            lease: dict[str, JsonValue] = {"session": started.session, "lease": started.lease}
+            self._send(site, op, lease | extra, operator, reason)
+
+        stream = LiveStream(receiver, started, order, lease_s, asked_s)
+        self._media.attach(started.session, stream)
+        stream.on_close(lambda: self._media.detach(started.session, stream))
+        return stream
+
+    @property
+    def dropped(self) -> int:
+        """Messages that a full queue here has dropped since the start."""
+        return self._link.dropped + self._media.dropped
+
+    # --- sending -------------------------------------------------------------------------------------
+
+    def _command(
+        self, site: str, op: str, args: dict[str, JsonValue], operator: str, reason: str, timeout_s: float
+    ) -> tuple[Reply, float]:
+        command_id = ulid.new(time.time_ns() // 1000)
+        with self._lock:
+            self._replies[command_id] = []
+        try:
+            self._send(site, op, args, operator, reason, command_id)
+            return self._wait_for_end(site, op, command_id, timeout_s)
+        finally:
+            with self._lock:
+                self._replies.pop(command_id, None)
+
+    def _send(
+        self,
+        site: str,
+        op: str,
+        args: dict[str, JsonValue],
+        operator: str,
+        reason: str,
+        command_id: str | None = None,
+    ) -> None:
+        birth = self.birth(site)
+        if birth is None:
+            raise UplinkError(f"site {site} has not reported yet")
+        now_us = time.time_ns() // 1000
+        command = Command(
+            id=command_id or ulid.new(now_us), site=site, session=birth.session, op=op, args=args,
+            operator=operator, reason=reason,
+            iat=now_us // 1_000_000, exp=now_us // 1_000_000 + COMMAND_LIFE_S,
+        )  # fmt: skip
+        signed = sign_command(self._settings.command_key, self._settings.kid, command)
+        self._link.publish(topics.down(site, Down.COMMAND), signed)
+
+    def _wait_for_end(self, site: str, op: str, command_id: str, timeout_s: float) -> tuple[Reply, float]:
+        def final() -> tuple[Reply, float] | None:
+            got = self._replies[command_id]
+            return next((r for r in got if r[0].data.status in FINAL), None)
+
+        with self._replied:
+            ended = self._replied.wait_for(final, timeout_s)
+        if not ended:
+            raise UplinkError(f"{site}: no answer to {op} within {timeout_s:g} s")
+        if ended[0].data.status is not Lifecycle.DONE:
+            raise CommandRefused(ended[0])
+        return ended
+
+    # --- hearing, in the link's thread ---------------------------------------------------------------
+
+    def _arrived(self, arrived: Arrived) -> None:
+        try:
+            topic = topics.parse(arrived.topic)
+        except FormatError as error:
+            self._tell(Disbelieved("", arrived.topic, str(error)))
+            return
+        if isinstance(topic, MediaTopic):
+            self._media.take(topic.session, arrived.payload)
+        elif isinstance(topic, UpTopic):
+            self._hear(topic, arrived)
+
+    def _hear(self, topic: UpTopic, arrived: Arrived) -> None:
+        for raw in self._raw_listeners:
+            raw(topic, arrived.payload)
+        try:
+            if topic.leaf is Up.SNAPSHOT and topic.camera:
+                self._hear_still(topic.site, topic.camera, arrived.payload)
+            elif topic.leaf is not Up.LEDGER:
+                self._hear_message(topic, arrived)
+        except EdgeAgentError as error:
+            self._tell(Disbelieved(topic.site, arrived.topic, str(error)))
+
+    def _hear_message(self, topic: UpTopic, arrived: Arrived) -> None:
+        message = believe(topic, arrived.payload, self._boxes)
+        with self._replied:
+            if isinstance(message, messages.Birth):
+                self._births[topic.site] = message
+            elif isinstance(message, Reply) and message.data.command in self._replies:
+                self._replies[message.data.command].append((message, time.monotonic()))
+                self._replied.notify_all()
+        self._tell(Heard(topic.site, message, arrived.retained))
+
+    def _hear_still(self, site: str, camera: str, payload: bytes) -> None:
+        whole = self._stills.setdefault(site, StillParts()).receive(camera, payload)
+        if whole is not None:
+            self._tell(StillHeard(site, camera, open_still(whole, self._opener(site))))
+
+    def _link_changed(self, up: bool, reason: str) -> None:
+        self._tell(LinkChanged(up, reason))
+
+    def _tell(self, fact: Fact) -> None:
+        for listener in self._listeners:
+            listener(fact)
+
+    def _add(self, listener: Listener) -> None:
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def _remove(self, listener: Listener) -> None:
+        with self._lock:
+            self._listeners = tuple(known for known in self._listeners if known is not listener)
+
+    def _opener(self, site: str) -> Opener:
+        public = self._boxes.public_key(site)
+        if public is None:
+            raise SealError(f"site {site} is not enrolled here")
+        return Opener(self._settings.recipient_id, self._settings.recipient_key, public)
+
+    def _stream_id(self, site: str, camera: str, role: Role) -> bytes | None:
+        birth = self.birth(site)
+        infos = birth.data.cameras if birth else ()
+        named = next((info.streams.get(role) for info in infos if info.id == camera), None)
+        return bytes.fromhex(named) if named else None
+
+
+def _started(reply: Reply) -> LiveStarted:
+    try:
+        return _STARTED.validate_python(reply.data.result, strict=False)
+    except ValidationError as error:
+        raise UplinkError("the reply to live.start names no session") from error

@@ -1,0 +1,84 @@
+// Words, times and shapes. A state is told by a word and a shape; the colour only repeats it.
+
+const STATES = {
+  up: ["Seeing", "ok"],
+  suspect: ["Being checked", "warn"],
+  dark: ["Not seeing", "bad"],
+  unusable: ["Picture unusable", "bad"],
+  unknown: ["Not known", "none"],
+  online: ["Online", "ok"],
+  quiet: ["No heartbeat", "warn"],
+  offline: ["Offline", "bad"],
+};
+const SHAPES = {
+  ok: "M6 1a5 5 0 1 0 0 10A5 5 0 0 0 6 1Z",          // disc
+  warn: "M6 .8 11.6 11H.4Z",                          // triangle
+  bad: "M1 1h10v10H1Z",                               // square
+  none: "M6 0 12 6 6 12 0 6Zm0 2.8L2.8 6 6 9.2 9.2 6Z", // open diamond
+};
+
+export function stateWords(state) {
+  return STATES[state] || STATES.unknown;
+}
+
+export function glyph(tone) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 12 12");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[tone] || SHAPES.none);
+  path.setAttribute("fill-rule", "evenodd");
+  svg.append(path);
+  return svg;
+}
+
+export function pill(state, text) {
+  const [word, tone] = stateWords(state);
+  const span = make("span", `pill ${tone}`, "");
+  span.append(glyph(tone), make("span", "", text || word));
+  if (text) span.append(make("span", "sr", word));
+  return span;
+}
+
+export function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text) element.textContent = text;
+  return element;
+}
+
+export function ago(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+const formats = new Map();
+
+function format(zone, options) {
+  const key = `${zone}|${Object.keys(options)}`;
+  if (!formats.has(key)) {
+    try {
+      formats.set(key, new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone || undefined }));
+    } catch {
+      formats.set(key, new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" }));
+    }
+  }
+  return formats.get(key);
+}
+
+export function timeText(ms, zone, now) {
+  const time = format(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(ms);
+  return now && dayText(ms, zone) !== dayText(now, zone) ? `${dayText(ms, zone)}, ${time}` : time;
+}
+
+export function dayText(ms, zone) {
+  return format(zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" }).format(ms);
+}
+
+export function clockText(ms, zone) {
+  const zoned = format(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+  return zoned.format(ms);
+}

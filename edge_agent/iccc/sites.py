@@ -1,0 +1,235 @@
+"""What is known of each site, from its believed messages: pure, one frozen value a site.
+
+`hear` and `pass_time` return the new value and the entries for the event feed that the change deserves.
+Times of the box (`since`) are its own; `heard_us` is this machine's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edge_agent.errors import FormatError
+from edge_agent.uplink.messages import (
+    Birth,
+    BirthData,
+    CameraState,
+    ClockState,
+    Event,
+    Heartbeat,
+    HostState,
+    Liveness,
+    Message,
+    RingState,
+    State,
+    wall_us,
+)
+
+QUIET_AFTER_S = 190  # three heartbeats of a minute, and a little
+SEEN_EVENTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CameraView:
+    """`state` is a word of the health rules; `since_us` when it began, by the box's clock."""
+
+    id: str
+    name: str
+    state: str = "unknown"
+    since_us: int | None = None
+    cause: str = ""
+    due: bool = True
+    picture_us: int | None = None
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """`presence`: online, offline (last will or goodbye), quiet (no heartbeat), unknown."""
+
+    id: str
+    name: str = ""
+    kind: str = ""
+    zone: str = "UTC"
+    presence: str = "unknown"
+    since_us: int | None = None
+    heard_us: int | None = None
+    session: str = ""
+    boot: str = ""
+    software: str = ""
+    cameras: tuple[CameraView, ...] = ()
+    ring: RingState | None = None
+    host: HostState | None = None
+    clock: ClockState | None = None
+    seen: tuple[str, ...] = ()
+
+    def camera(self, camera_id: str) -> CameraView | None:
+        return next((c for c in self.cameras if c.id == camera_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One line of the event feed. `tone`: ok, warn, bad or none."""
+
+    site: str
+    at_us: int
+    tone: str
+    text: str
+    detail: str = ""
+    camera: str | None = None
+
+
+Step = tuple[SiteView, tuple[FeedEntry, ...]]
+
+_TONES = {"up": "ok", "suspect": "warn", "dark": "bad", "unusable": "bad"}
+
+
+def hear(site: SiteView, message: Message, now_us: int, *, retained: bool = False) -> Step:
+    """Take one message. A retained one tells how things are, not that something happened now."""
+    if message.id in site.seen:
+        return site, ()
+    site = replace(site, seen=(*site.seen[-SEEN_EVENTS + 1 :], message.id))
+    if not retained:
+        site = replace(site, heard_us=now_us)
+    match message:
+        case Birth():
+            return _born(site, message, now_us, retained)
+        case State():
+            return _state(site, message, now_us)
+        case Heartbeat():
+            return _heartbeat(site, message, now_us)
+        case Event():
+            return _event(site, message, now_us)
+    return site, ()
+
+
+def pass_time(site: SiteView, now_us: int) -> Step:
+    """An online site that misses three heartbeats is quiet: the will may have been lost with the broker."""
+    late = site.heard_us is not None and now_us - site.heard_us > QUIET_AFTER_S * 1_000_000
+    if site.presence != "online" or not late:
+        return site, ()
+    entry = FeedEntry(site.id, now_us, "warn", "No heartbeat any more", "The connection may hang")
+    return replace(site, presence="quiet", since_us=site.heard_us), (entry,)
+
+
+def picture_taken(site: SiteView, camera_id: str, taken_us: int) -> SiteView:
+    cameras = _with(site, camera_id)
+    return replace(
+        site,
+        cameras=tuple(replace(c, picture_us=taken_us) if c.id == camera_id else c for c in cameras),
+    )
+
+
+def _born(site: SiteView, birth: Birth, now_us: int, retained: bool) -> Step:
+    told = birth.data
+    known = {c.id: c for c in site.cameras}
+    cameras = tuple(
+        replace(
+            known.get(info.id, CameraView(info.id, info.id)),
+            name=info.name or info.id,
+            streams=tuple(sorted(role.value for role in info.streams)),
+        )
+        for info in told.cameras
+    )
+    born = replace(
+        site, name=told.name or site.id, kind=told.kind.replace("_", " "), zone=told.timezone,
+        session=birth.session, boot=told.boot, software=told.software, cameras=cameras,
+    )  # fmt: skip
+    again = site.session == birth.session
+    if retained or again:
+        return born, ()
+    born = replace(born, presence="online", since_us=now_us)
+    return born, (FeedEntry(site.id, now_us, "ok", *_birth_words(site, told)),)
+
+
+def _birth_words(before: SiteView, told: BirthData) -> tuple[str, str]:
+    if not before.boot:
+        return "Box reported for the first time", ""
+    if before.boot == told.boot:
+        return "Connected again", "The box had kept running"
+    if told.clean_shutdown:
+        return "Box started again", "It had been shut down in an orderly way"
+    alive = f", last sign of life {told.last_alive}" if told.last_alive else ""
+    return "Box started again", f"It had lost power or been killed{alive}"
+
+
+def _state(site: SiteView, message: State, now_us: int) -> Step:
+    online = message.data.state is Liveness.ONLINE
+    presence = "online" if online else "offline"
+    if online and site.session and message.session != site.session:
+        return site, ()  # an older session's word; its birth follows
+    if presence == site.presence or (not online and site.session and message.session != site.session):
+        return site, ()
+    changed = replace(site, presence=presence, since_us=now_us)
+    if online:
+        return changed, ()
+    words = ("Signed off", message.data.cause) if message.data.cause else ("Connection lost", "")
+    return changed, (FeedEntry(site.id, now_us, "bad", *words),)
+
+
+def _heartbeat(site: SiteView, message: Heartbeat, now_us: int) -> Step:
+    told = message.data
+    came_back = site.presence != "online"
+    changed = replace(
+        site,
+        presence="online",
+        since_us=now_us if came_back else site.since_us,
+        ring=told.ring or site.ring,
+        host=told.host or site.host,
+        clock=told.clock or site.clock,
+    )
+    entries: list[FeedEntry] = []
+    for camera in told.cameras:
+        changed, entry = _camera(changed, camera, now_us)
+        entries += entry
+    return changed, tuple(entries)
+
+
+def _event(site: SiteView, message: Event, now_us: int) -> Step:
+    told = message.data
+    state = told.detail.get("state")
+    cause = told.detail.get("cause")
+    since = told.since if told.since else told.detail.get("since")
+    at_us = _moment(since) or _moment(message.ts) or now_us
+    if told.camera and isinstance(state, str):
+        spoken = CameraState(
+            id=told.camera, state=state[:128], since=since if isinstance(since, str) else None,
+            cause=cause[:512] if isinstance(cause, str) else "",
+        )  # fmt: skip
+        site, _ = _camera(site, spoken, now_us)
+    tone = _TONES.get(state, "none") if isinstance(state, str) else "none"
+    text = told.text or told.detail.get("text")
+    words = text if isinstance(text, str) and text else told.kind.replace(".", " ").replace("_", " ")
+    detail = cause if isinstance(cause, str) else ""
+    return site, (FeedEntry(site.id, at_us, tone, words, detail, told.camera),)
+
+
+def _camera(site: SiteView, told: CameraState, now_us: int) -> Step:
+    """The feed hears of it only when an event did not already say so."""
+    before = site.camera(told.id)
+    view = replace(
+        before or CameraView(told.id, told.id),
+        state=told.state, since_us=_moment(told.since), cause=told.cause, due=told.due,
+    )  # fmt: skip
+    cameras = tuple(view if c.id == told.id else c for c in _with(site, told.id))
+    changed = replace(site, cameras=cameras)
+    if before is None or before.state == told.state or "unknown" in (before.state, told.state):
+        return changed, ()
+    words = {"up": "is seeing again", "dark": "is not seeing", "suspect": "is being checked"}
+    text = f"{view.name} {words.get(told.state, told.state)}"
+    tone = _TONES.get(told.state, "none")
+    return changed, (FeedEntry(site.id, view.since_us or now_us, tone, text, told.cause, told.id),)
+
+
+def _with(site: SiteView, camera_id: str) -> tuple[CameraView, ...]:
+    if site.camera(camera_id) is not None:
+        return site.cameras
+    return (*site.cameras, CameraView(camera_id, camera_id))
+
+
+def _moment(text: object) -> int | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return wall_us(text)
+    except FormatError:
+        return None
