@@ -25,6 +25,10 @@ class Reason(StrEnum):
     FREE_SPACE = "free_space"
     AGE = "age"
 
+    @property
+    def by_age(self) -> bool:
+        return self is Reason.AGE
+
 
 @dataclass(frozen=True, slots=True)
 class RingPolicy:

@@ -111,7 +111,7 @@ class StreamSealer:
         )
 
     def seal_gap(self, reason: str, since: Instant, at: Instant) -> Record:
-        """Say why nothing was recorded from `since` to `at`; the header's duration saturates at 71 minutes."""
+        """Say why nothing was recorded from `since` to `at`. The header's duration ends at 71 minutes."""
         plain = GAP_TIMES.pack(since.wall_us, since.boot_ns, at.wall_us, at.boot_ns)
         plain += reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
         lasted_us = max(0, (at.boot_ns - since.boot_ns) // 1000)

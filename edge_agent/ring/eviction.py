@@ -1,0 +1,74 @@
+"""Performs the plan's evictions: announce, wait for the leaf, unlink. Ring thread but `allow`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from edge_agent.clock import Clock
+from edge_agent.events import Inbox
+from edge_agent.model import Instant, Role
+from edge_agent.ring.catalogue import Catalogue
+from edge_agent.ring.facts import EvictionDue, SegmentEvicted
+from edge_agent.ring.layout import index_name, segment_name
+from edge_agent.ring.plan import AgeGuard, Announce, Condemned, Disk, RingPolicy, Unlink, evict
+from edge_agent.ring.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Evictor:
+    """Two steps with a pause between them: the ledger's leaf must be durable before the footage goes (I6)."""
+
+    def __init__(
+        self, role: Role, store: Store, catalogue: Catalogue, policy: RingPolicy, clock: Clock, inbox: Inbox
+    ) -> None:
+        self._role = role
+        self._store = store
+        self._catalogue = catalogue
+        self._policy = policy
+        self._clock = clock
+        self._inbox = inbox
+        self._guard = AgeGuard()
+        self._condemned: dict[int, Condemned] = {}
+
+    def allow(self, number: int) -> None:
+        """The leaf that says this segment goes is durable. Any thread; unknown numbers are ignored."""
+        mark = self._condemned.get(number)
+        if mark is not None:
+            self._condemned[number] = replace(mark, allowed=True)
+
+    def make_room(self) -> None:
+        """Bring the ring within its policy. Raises OSError when unlinking or its sync fails."""
+        now = self._clock.now()
+        segments = self._catalogue.segments()
+        newest_us = max((s.to_us for s in segments if s.to_us is not None), default=None)
+        self._guard = self._guard.observe(now, newest_us)
+        disk = Disk(self._store.free_bytes(), dict(self._condemned))
+        for step in evict(segments, disk, self._policy, self._guard, now):
+            if isinstance(step, Announce):
+                self._announce(step, now)
+                if not self._policy.await_leaf:
+                    self._unlink(Unlink(step.segment, False), now)
+            else:
+                self._unlink(step, now)
+
+    def _announce(self, step: Announce, now: Instant) -> None:
+        number = step.segment.number
+        self._condemned[number] = Condemned(now.boot_ns, step.reason)
+        if step.reason.by_age:
+            self._guard = self._guard.spend(now)
+        self._inbox.put(EvictionDue(now, self._role, self._catalogue.info(number), step.reason.value))
+
+    def _unlink(self, step: Unlink, now: Instant) -> None:
+        """Index first: an index without its segment is litter, a segment without its index is only slow."""
+        number = step.segment.number
+        info = self._catalogue.info(number)
+        self._store.unlink(index_name(number))
+        self._store.unlink(segment_name(number))
+        self._store.sync_directory()
+        self._condemned.pop(number, None)
+        self._catalogue.forget(number)
+        if self._policy.await_leaf and not step.acknowledged:
+            log.warning("%s ring: segment %d evicted before its ledger leaf was durable", self._role, number)
+        self._inbox.put(SegmentEvicted(now, self._role, info, step.acknowledged))
