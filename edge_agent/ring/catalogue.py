@@ -18,6 +18,7 @@ class Catalogue:
         self._streams: dict[int, int] = {}
         self._from_us: dict[int, int | None] = {}
         self._unread: set[int] = set()
+        self.listed = False  # the directory was listed: `unread` is complete
 
     def found(self, segments: list[tuple[int, int]]) -> None:
         """What a listing of the directory gave, at start. Their contents are not known yet."""
@@ -25,13 +26,14 @@ class Catalogue:
             for number, size in segments:
                 self._segments[number] = Segment(number, size)
                 self._unread.add(number)
+            self.listed = True
 
     def grown(self, number: int, size: int) -> None:
         """The open segment has `size` bytes. New numbers only ever come last."""
         with self._lock:
             self._segments[number] = Segment(number, size)
 
-    def abandoned(self, number: int) -> None:
+    def left(self, number: int) -> None:
         """Its file had an error: what it holds is found by scanning, not taken from memory."""
         with self._lock:
             if number in self._segments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge_agent.clock import Clock
@@ -11,7 +12,7 @@ from edge_agent.model import Instant, Role
 from edge_agent.ring.catalogue import Catalogue
 from edge_agent.ring.facts import EvictionDue, SegmentEvicted
 from edge_agent.ring.layout import index_name, segment_name
-from edge_agent.ring.plan import AgeGuard, Announce, Condemned, Disk, RingPolicy, Unlink, evict
+from edge_agent.ring.plan import AgeGuard, Announce, Condemned, Disk, RingPolicy, Segment, Unlink, evict
 from edge_agent.ring.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,20 +32,24 @@ class Evictor:
         self._inbox = inbox
         self._guard = AgeGuard()
         self._condemned: dict[int, Condemned] = {}
+        self._allowed: set[int] = set()  # added to by the owner, taken from by the ring thread
+        self._inherited: frozenset[int] = frozenset()
+
+    def inherit(self, numbers: Iterable[int]) -> None:
+        """Segments of runs before this one: their times are what the clock is first judged by (I7)."""
+        self._inherited = frozenset(numbers)
 
     def allow(self, number: int) -> None:
         """The leaf that says this segment goes is durable. Any thread; unknown numbers are ignored."""
-        mark = self._condemned.get(number)
-        if mark is not None:
-            self._condemned[number] = replace(mark, allowed=True)
+        self._allowed.add(number)
 
     def make_room(self) -> None:
         """Bring the ring within its policy. Raises OSError when unlinking or its sync fails."""
         now = self._clock.now()
         segments = self._catalogue.segments()
-        newest_us = max((s.to_us for s in segments if s.to_us is not None), default=None)
-        self._guard = self._guard.observe(now, newest_us)
-        disk = Disk(self._store.free_bytes(), dict(self._condemned))
+        self._guard = self._judge_clock(segments, now)
+        marks = {n: replace(c, allowed=n in self._allowed) for n, c in self._condemned.items()}
+        disk = Disk(self._store.free_bytes(), marks)
         for step in evict(segments, disk, self._policy, self._guard, now):
             if isinstance(step, Announce):
                 self._announce(step, now)
@@ -52,6 +57,13 @@ class Evictor:
                     self._unlink(Unlink(step.segment, False), now)
             else:
                 self._unlink(step, now)
+
+    def _judge_clock(self, segments: Sequence[Segment], now: Instant) -> AgeGuard:
+        """Against itself, and once against the newest footage of earlier runs, when all of it is indexed."""
+        inherited = [s for s in segments if s.number in self._inherited]
+        known = self._inherited.isdisjoint(self._catalogue.unread())
+        newest_us = max((s.to_us for s in inherited if s.to_us is not None), default=None)
+        return self._guard.observe(now, newest_us, known=known)
 
     def _announce(self, step: Announce, now: Instant) -> None:
         number = step.segment.number
@@ -68,6 +80,7 @@ class Evictor:
         self._store.unlink(segment_name(number))
         self._store.sync_directory()
         self._condemned.pop(number, None)
+        self._allowed.discard(number)
         self._catalogue.forget(number)
         if self._policy.await_leaf and not step.acknowledged:
             log.warning("%s ring: segment %d evicted before its ledger leaf was durable", self._role, number)

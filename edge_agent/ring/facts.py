@@ -21,14 +21,26 @@ class SegmentInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RingCounters:
+    """What an operator can see of the queue discipline. Bytes and counts since start."""
+
+    waiting_bytes: int
+    refused: int
+    written_bytes: int
+    syncs: int
+    faults: int
+    longest_sync_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class RingOpened(Fact):
-    """The run's first segment is durable: recording has begun. Nothing was read of older segments."""
+    """The ring is listed and records into `next_segment`. Nothing was read of older segments."""
 
     role: Role
     segments: int
     held_bytes: int
     clean: bool  # the run before ended by a clean stop
-    unindexed: int  # segments that the scanner will read in the background
+    next_segment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,6 @@ class RingScanned(Fact):
 
     role: Role
     segments: int
-    records: int
     damaged_ranges: int
     damaged_bytes: int
 

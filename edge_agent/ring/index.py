@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from edge_agent.errors import FormatError
 from edge_agent.model import ClockTrust
-from edge_agent.seal.record import Header, Kind
+from edge_agent.seal.record import Flag, Header, Kind
 
 INDEX_MAGIC = b"EAX1"
 JOIN_US = 1_000_000  # fragments no farther apart than this are one span
@@ -30,18 +30,26 @@ _NONE_US = -(1 << 63)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record's place. `epoch` counts into the index's epochs."""
+    """One record's place in its segment, and what a reader must know to choose it."""
 
     offset: int
     length: int
     n: int
     wall_us: int
     duration_us: int
-    epoch: int
+    epoch: bytes
     kind: int
     flags: int
     trust: int
     digest: bytes
+
+    @property
+    def end_us(self) -> int:
+        return self.wall_us + self.duration_us
+
+    @property
+    def keyframe(self) -> bool:
+        return bool(self.flags & Flag.KEYFRAME)
 
 
 @dataclass(slots=True)
@@ -94,10 +102,12 @@ class SegmentIndex:
 
     def entries(self, stream: bytes) -> Iterator[Entry]:
         """The stream's records in the order of the file."""
-        mine = {i for i, (s, _) in enumerate(self.epochs) if s == stream}
-        for fields in _ENTRY.iter_unpack(bytes(self.packed)):
-            if fields[5] in mine:
-                yield Entry(*fields)
+        packed = bytes(self.packed)  # the open segment's index grows while a reader walks it
+        mine = {i: epoch for i, (s, epoch) in enumerate(self.epochs) if s == stream}
+        for fields in _ENTRY.iter_unpack(packed):
+            epoch = mine.get(fields[5])
+            if epoch is not None:
+                yield Entry(*fields[:5], epoch, *fields[6:])
 
     def encode(self) -> bytes:
         counts = (len(self.epochs), len(self.stretches), len(self.damage), self.records)

@@ -64,26 +64,28 @@ class Segment:
 class AgeGuard:
     """Whether the wall clock may delete anything: a clock step must never erase a ring (I7).
 
-    `offset_us` is wall minus boottime as last seen; it moves only when the clock is stepped.
+    `offset_us` is wall minus boottime as last seen; it moves only when the clock is stepped. `checked` says
+    that the clock was compared with what earlier runs left: a box may wake up in another year.
     """
 
     offset_us: int | None = None
+    checked: bool = False
     suspended_until_ns: int = 0
     recent_ns: tuple[int, ...] = ()
 
-    def observe(self, now: Instant, newest_us: int | None = None) -> AgeGuard:
-        """Look at the clocks. `newest_us` is the newest footage's time, looked at on the first call."""
+    def observe(self, now: Instant, newest_us: int | None = None, *, known: bool = True) -> AgeGuard:
+        """Look at the clocks; `newest_us` is the newest inherited footage, `known` once all is indexed."""
         offset_us = now.wall_us - now.boot_ns // 1000
         stepped = self.offset_us is not None and abs(offset_us - self.offset_us) > STEP_US
-        if self.offset_us is None and newest_us is not None:
-            stepped = abs(now.wall_us - newest_us) > STEP_US
+        if known and not self.checked and newest_us is not None:
+            stepped = stepped or abs(now.wall_us - newest_us) > STEP_US
         until = now.boot_ns + SUSPEND_NS if stepped else self.suspended_until_ns
         recent = tuple(t for t in self.recent_ns if now.boot_ns - t < MINUTE_NS)
-        return AgeGuard(offset_us, until, recent)
+        return AgeGuard(offset_us, self.checked or known, until, recent)
 
     def allowance(self, now: Instant) -> int:
         """How many segments may be evicted by age at this moment."""
-        if now.trust < ClockTrust.NTP or now.boot_ns < self.suspended_until_ns:
+        if not self.checked or now.trust < ClockTrust.NTP or now.boot_ns < self.suspended_until_ns:
             return 0
         return max(0, AGE_EVICTIONS_A_MINUTE - len(self.recent_ns))
 

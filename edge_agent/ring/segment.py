@@ -32,6 +32,7 @@ class SegmentScan:
     def __init__(self, path: Path, number: int) -> None:
         self.path = path
         self.index = SegmentIndex(number, SEGMENT_HEADER_BYTES)
+        self.size = 0  # of the file, when last looked at
 
     def advance(self, budget: int, *, final: bool) -> bool:
         """Walk about `budget` bytes; True when the end is reached. Raises OSError.
@@ -41,7 +42,7 @@ class SegmentScan:
         """
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            size = os.fstat(file).st_size
+            size = self.size = os.fstat(file).st_size
             stop_at = self.index.size + budget
             while self.index.size < min(size, stop_at):
                 if not self._step(file, size, final=final):
