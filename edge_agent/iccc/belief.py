@@ -62,12 +62,16 @@ class Still:
 
 
 def believe(topic: UpTopic, payload: bytes, boxes: Boxes) -> Message:
-    """The message, if it is what its topic says and signed where it must be. Raises FormatError."""
+    """The message, if it is what its topic says and signed where it must be. Raises FormatError.
+
+    Sites that are not enrolled are not listened to at all.
+    """
     kind = _TYPES.get(topic.leaf)
     if kind is None:
         raise FormatError(f"no message travels on {topic.leaf.value}")
+    public_key = _key_of(topic.site, boxes)
     if topic.leaf in SIGNED or not payload.startswith(b"{"):
-        message = messages.verify_message(payload, _key_of(topic.site, boxes))
+        message = messages.verify_message(payload, public_key)
     else:
         message = messages.decode(payload)
     if not isinstance(message, kind):

@@ -18,12 +18,15 @@ from edge_agent.iccc.live import LiveFragment, LiveInit
 from edge_agent.iccc.stream import LiveStream
 from edge_agent.model import Role
 
+CAUGHT_UP_S = 0.03  # a reader that had to wait so long has nothing of the backlog left
+
 
 @dataclass(frozen=True, slots=True)
 class LiveMeasured:
     """Milliseconds since just before the command was sent; None where nothing came in time.
 
-    `delays_ms`: from the virtual DVR's send time of each fragment's last picture to its arrival in clear.
+    `delays_ms`: from the virtual DVR's send time of each fragment's last picture to its arrival in clear,
+    once the backlog since the last keyframe has been read.
     """
 
     first_record_ms: float | None
@@ -50,12 +53,14 @@ class _Watch:
         self._fragments: list[bytes] = []
         self._picture_s: float | None = None
         self._delays: list[float] = []
+        self._caught_up = False
 
     def run(self, watch_s: float) -> LiveMeasured:
         give_up_s = time.monotonic() + 10.0 + watch_s
         until_s = give_up_s
-        while time.monotonic() < until_s:
+        while (asked_s := time.monotonic()) < until_s:
             item = self._stream.next_item(0.1)
+            self._caught_up |= time.monotonic() - asked_s > CAUGHT_UP_S
             if isinstance(item, LiveInit):
                 self._init, self._fragments = item, []
             elif isinstance(item, LiveFragment) and self._init is not None:
@@ -67,7 +72,7 @@ class _Watch:
     def _note(self, fragment: LiveFragment, init: LiveInit) -> None:
         arrived_us = time.time_ns() / 1000
         sent = send_times(fragment.data, init.view.family)
-        if sent:
+        if sent and self._caught_up:
             self._delays.append((arrived_us - sent[-1][1]) / 1000)
         if self._picture_s is None:
             self._fragments.append(fragment.data)
@@ -88,7 +93,7 @@ class _Watch:
 def decodes(mp4: bytes) -> bool:
     """Does at least one picture come out of init + fragments?"""
     try:
-        with av.open(io.BytesIO(mp4), format="mp4") as container:
+        with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
             return next(container.decode(video=0), None) is not None
     except av.error.FFmpegError:
         return False

@@ -94,7 +94,7 @@ def hear(site: SiteView, message: Message, now_us: int, *, retained: bool = Fals
         case Birth():
             return _born(site, message, now_us, retained)
         case State():
-            return _state(site, message, now_us)
+            return _state(site, message, now_us, retained)
         case Heartbeat():
             return _heartbeat(site, message, now_us)
         case Event():
@@ -152,18 +152,20 @@ def _birth_words(before: SiteView, told: BirthData) -> tuple[str, str]:
     return "Box started again", f"It had lost power or been killed{alive}"
 
 
-def _state(site: SiteView, message: State, now_us: int) -> Step:
+def _state(site: SiteView, message: State, now_us: int, retained: bool) -> Step:
+    """A word of another session than the newest birth's is old news: the birth itself says more."""
+    if site.session and message.session != site.session:
+        return site, ()
     online = message.data.state is Liveness.ONLINE
     presence = "online" if online else "offline"
-    if online and site.session and message.session != site.session:
-        return site, ()  # an older session's word; its birth follows
-    if presence == site.presence or (not online and site.session and message.session != site.session):
+    if presence == site.presence:
         return site, ()
+    if retained:  # a last will carries the time at which it was left, not that of the loss
+        return replace(site, presence=presence, since_us=_moment(message.ts) if online else None), ()
     changed = replace(site, presence=presence, since_us=now_us)
     if online:
         return changed, ()
-    words = ("Signed off", message.data.cause) if message.data.cause else ("Connection lost", "")
-    return changed, (FeedEntry(site.id, now_us, "bad", *words),)
+    return changed, (FeedEntry(site.id, now_us, "bad", "Site offline", message.data.cause),)
 
 
 def _heartbeat(site: SiteView, message: Heartbeat, now_us: int) -> Step:

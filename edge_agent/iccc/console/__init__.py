@@ -1,0 +1,1 @@
+"""The console: one page over the client library and the media gateway."""

@@ -1,0 +1,97 @@
+"""What the console needs to start: a TOML file read into a frozen model (docs/guides/iccc.md)."""
+
+from __future__ import annotations
+
+import tomllib
+from base64 import b64decode
+from pathlib import Path
+from typing import Annotated
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from edge_agent.errors import ConfigError
+from edge_agent.iccc.belief import TrustedBoxes
+from edge_agent.iccc.client import ClientSettings
+from edge_agent.iccc.link import TlsFiles
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class ConsoleSettings(BaseModel):
+    """Relative paths count from the file's directory. Keys are PEM (PKCS 8); boxes are base64 of 32 bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker: str
+    ca: Path
+    certificate: Path
+    key: Path
+    client_id: str = "iccc-console"
+    command_key: Path
+    kid: str
+    recipient_key: Path
+    recipient_id: str
+    operator: Annotated[str, Field(min_length=1, max_length=64)] = "console"
+    boxes: dict[str, str] = {}
+    boxes_dir: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    user: str = "operator"
+    password: SecretStr = SecretStr("")
+    dvr_control: str = ""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ConsoleSettings:
+        if self.host not in LOOPBACK and len(self.password.get_secret_value()) < 8:
+            raise ValueError(f"listening on {self.host} needs a password of at least 8 characters")
+        return self
+
+    def client(self) -> ClientSettings:
+        """Read the keys. Raises ConfigError that names the file which cannot be used."""
+        command_key, recipient_key = _pem(self.command_key), _pem(self.recipient_key)
+        if not isinstance(command_key, Ed25519PrivateKey):
+            raise ConfigError([f"{self.command_key}: not an Ed25519 private key"])
+        if not isinstance(recipient_key, X25519PrivateKey):
+            raise ConfigError([f"{self.recipient_key}: not an X25519 private key"])
+        tls = TlsFiles(self.ca, self.certificate, self.key)
+        return ClientSettings(
+            self.broker, tls, self.client_id, command_key, self.kid,
+            self.recipient_id, recipient_key.private_bytes_raw(),
+        )  # fmt: skip
+
+    def trusted_boxes(self) -> TrustedBoxes:
+        keys: dict[str, bytes] = {}
+        for site, text in self.boxes.items():
+            try:
+                keys[site] = b64decode(text, validate=True)
+            except ValueError as error:
+                raise ConfigError([f"boxes.{site}: not base64"]) from error
+        return TrustedBoxes(keys, self.boxes_dir)
+
+
+def load(path: Path, overrides: dict[str, object] | None = None) -> ConsoleSettings:
+    """Read the file, then let `overrides` (the command line) win. Raises ConfigError."""
+    try:
+        document: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror or error}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
+    for name in ("ca", "certificate", "key", "command_key", "recipient_key", "boxes_dir"):
+        if isinstance(document.get(name), str):
+            document[name] = path.parent / str(document[name])
+    try:
+        return ConsoleSettings.model_validate(document | (overrides or {}))
+    except ValidationError as error:
+        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(problems) from error
+
+
+def _pem(path: Path) -> object:
+    try:
+        return load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError([f"{path}: not a private key in PEM: {error}"]) from error
