@@ -145,7 +145,7 @@ class Waker:
         self._writer.setblocking(False)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError, InterruptedError):
+        with contextlib.suppress(OSError):  # full, or closed a moment ago: nobody needs waking
             self._writer.send(b"\0")
 
     def drain(self) -> None:
@@ -171,7 +171,7 @@ class Link:
         self._settings = settings
         self._clock = clock
         self._transport = transport
-        self._waker = Waker()
+        self._waker: Waker | None = None
         self._kicked = Event()
         self._failures = 0
         self._said = ""
@@ -179,7 +179,9 @@ class Link:
 
     def wake(self) -> None:
         """There is something to send."""
-        self._waker.wake()
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
 
     def kick(self) -> None:
         """The network came up, or somebody waits: end the pause before the next attempt."""
@@ -187,12 +189,22 @@ class Link:
 
     def serve(self, owner: Owner, stop: Event, beat: Beat, wanted: Callable[[], bool] = lambda: True) -> None:
         """Stay connected until `stop` is set or the link is no longer `wanted`."""
+        waker = self._waker = Waker()
+        try:
+            self._keep_serving(owner, waker, stop, beat, wanted)
+        finally:
+            self._waker = None
+            waker.close()
+
+    def _keep_serving(
+        self, owner: Owner, waker: Waker, stop: Event, beat: Beat, wanted: Callable[[], bool]
+    ) -> None:
         while not stop.is_set() and wanted():
             beat()
             broker = self._settings.brokers[self._failures % len(self._settings.brokers)]
             began = self._clock.monotonic()
             try:
-                self._serve_until_lost(owner, broker, stop, beat, wanted)
+                self._serve_until_lost(owner, broker, waker, stop, beat, wanted)
             except LinkLost as lost:
                 if self._clock.monotonic() - began > STEADY_S + self._settings.connect_timeout_s:
                     self._failures = 0
@@ -200,9 +212,9 @@ class Link:
                 self._pause_after(lost, broker, owner, stop, beat)
 
     def _serve_until_lost(
-        self, owner: Owner, broker: Broker, stop: Event, beat: Beat, wanted: Callable[[], bool]
+        self, owner: Owner, broker: Broker, waker: Waker, stop: Event, beat: Beat, wanted: Callable[[], bool]
     ) -> None:
-        transport = self._transport(self._settings, broker, owner, self._clock, self._waker)
+        transport = self._transport(self._settings, broker, owner, self._clock, waker)
         try:
             limits = transport.open()
             self.connects += 1
