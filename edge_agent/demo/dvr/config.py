@@ -1,0 +1,45 @@
+"""What a virtual DVR is, as given on its command line. Fixed for the life of the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.demo.dvr.brand import Brand, StreamName
+from edge_agent.demo.dvr.media import Shape, default_cache
+from edge_agent.model import Codec, Role
+
+_MAIN, _SUB = Shape(1280, 720, 25), Shape(640, 360, 12)
+H265_WIDTH, H265_HEIGHT = 640, 360  # small, because software H.265 encoding is slow
+
+
+@dataclass(frozen=True, slots=True)
+class DvrConfig:
+    """`inputs` are the channel numbers that exist, not always 1 to n. Port 0 takes a free one."""
+
+    inputs: tuple[int, ...] = (1, 2, 3, 4)
+    brand: Brand = Brand.DAHUA
+    host: str = "127.0.0.1"
+    rtsp_port: int = 0
+    http_port: int = 0
+    control_port: int = 0
+    interfaces: tuple[str, ...] = ("lo",)
+    user: str = "admin"
+    password: str = field(default="admin123", repr=False)
+    serial: str = "4E01B7EPAZ00001"
+    cache: Path = field(default_factory=default_cache)
+    footage: Path | None = None
+    main: Shape = _MAIN
+    sub: Shape = _SUB
+    h265: tuple[int, ...] = (4,)  # channels whose main stream is H.265
+
+    def shape(self, name: StreamName) -> Shape:
+        if name.role is Role.SUB:
+            return self.sub
+        if name.channel in self.h265:
+            return Shape(_MAIN, _SUB = Shape(1280, 720, 25), Shape(640, 360, 12)
+H265_WIDTH, H265_HEIGHT, self.main.fps, Codec.H265)
+        return self.main
+
+    def streams(self) -> tuple[StreamName, ...]:
+        return tuple(StreamName(number, role) for number in self.inputs for role in (Role.MAIN, Role.SUB))

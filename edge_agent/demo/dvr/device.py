@@ -1,0 +1,90 @@
+"""The recorder switched on: its servers, and the changes that reach their sockets. One event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edge_agent.demo.dvr import onvif_device
+from edge_agent.demo.dvr.config import DvrConfig
+from edge_agent.demo.dvr.discovery import Announcement, DiscoveryResponder
+from edge_agent.demo.dvr.faults import Act, Mode, patch
+from edge_agent.demo.dvr.library import shown
+from edge_agent.demo.dvr.onvif import OnvifService
+from edge_agent.demo.dvr.onvif_events import EventDesk
+from edge_agent.demo.dvr.recorder import Recorder
+from edge_agent.demo.dvr.rtsp_server import RtspServer
+from edge_agent.demo.dvr.web import HttpServer
+
+_NAMESPACE = uuid.UUID("6f3d0c52-52a1-4f0e-9d5e-0c6a6f4f2f10")
+
+
+class Device:
+    def __init__(self, config: DvrConfig) -> None:
+        self.recorder = Recorder(config)
+        self.events = EventDesk(self.recorder)
+        self.rtsp = RtspServer(self.recorder)
+        self._onvif = OnvifService(self.recorder, self.events)
+        self.http = HttpServer(config.host, config.http_port, self._onvif.answer)
+        self._discovery = DiscoveryResponder(self._announcement, config.host, config.interfaces)
+        self._endpoint = f"urn:uuid:{uuid.uuid5(_NAMESPACE, config.serial)}"
+        self._changing = asyncio.Lock()
+
+    async def switch_on(self) -> None:
+        await self.rtsp.open()
+        await self.http.open()
+        self._onvif.rtsp_port, self._onvif.http_port = self.rtsp.port, self.http.port
+        await self._discovery.open()
+
+    def switch_off(self) -> None:
+        """Listening sockets closed, sessions cut, subscriptions forgotten."""
+        self._discovery.close()
+        self.http.close()
+        self.rtsp.close()
+        self.events.drop_all()
+
+    async def change_channel(self, channel: int, changes: Mapping[str, object]) -> None:
+        """Returns when the change shows. ValueError or KeyError for what does not exist."""
+        recorder = self.recorder
+        async with self._changing:
+            state = patch(recorder.faults.channel(channel), changes)
+            streams = [name for name in recorder.config.streams() if name.channel == channel]
+            await asyncio.gather(*(recorder.library.wire(name, shown(state)) for name in streams))
+            recorder.faults = recorder.faults.with_channel(channel, state)
+            if changes.get("mode") == Mode.STALL:
+                for session in recorder.sessions_of(channel):
+                    session.stall()
+            self.events.observe()
+
+    async def change_device(self, changes: Mapping[str, object]) -> None:
+        recorder = self.recorder
+        async with self._changing:
+            before, after = recorder.faults.device, patch(recorder.faults.device, changes)
+            recorder.faults = replace(recorder.faults, device=after)
+            if after.off and not before.off:
+                self.switch_off()
+            elif before.off and not after.off:
+                await self.switch_on()
+
+    async def act(self, act: Act, channel: int | None = None) -> None:
+        match act:
+            case Act.CUT:
+                for session in self.recorder.sessions_of(channel):
+                    session.cut()
+            case Act.RESET_TIMESTAMPS:
+                for session in self.recorder.sessions_of(channel):
+                    session.reset_timestamps()
+            case Act.DROP_SUBSCRIPTIONS:
+                self.events.drop_all()
+            case Act.REBOOT:
+                self.recorder.accounts.forget_nonces()
+                self.switch_off()
+                await self.switch_on()
+
+    def _announcement(self, local_address: str) -> Announcement:
+        faults = self.recorder.faults.device
+        xaddr = f"http://{self._onvif.addresses(local_address).http}{onvif_device.DEVICE_PATH}"
+        scopes = onvif_device.scopes(self.recorder)
+        return Announcement(self._endpoint, scopes, xaddr, faults.probe_types, faults.probe_header)
