@@ -37,8 +37,7 @@ class DvrConfig:
         if name.role is Role.SUB:
             return self.sub
         if name.channel in self.h265:
-            return Shape(_MAIN, _SUB = Shape(1280, 720, 25), Shape(640, 360, 12)
-H265_WIDTH, H265_HEIGHT, self.main.fps, Codec.H265)
+            return Shape(H265_WIDTH, H265_HEIGHT, self.main.fps, Codec.H265)
         return self.main
 
     def streams(self) -> tuple[StreamName, ...]:
