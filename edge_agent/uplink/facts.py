@@ -63,3 +63,13 @@ class MessageRefused(Fact):
 
     topic: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewingEnded(Fact):
+    """A live or playback session is over: its last lease ran out or was given back, or the footage ended."""
+
+    session: str
+    kind: str
+    camera: str
+    reason: str

@@ -1,0 +1,40 @@
+"""What the configuration says about the uplink, as the links need it. Pure."""
+
+from __future__ import annotations
+
+from edge_agent import config
+from edge_agent.uplink import topics
+from edge_agent.uplink.link import Broker, LinkSettings
+
+CONTROL_EXPIRY_S = 24 * 3600  # the broker keeps our subscriptions and their messages so long
+MEDIA_KEEPALIVE_S = 20
+
+
+def control_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
+    """None when no broker is configured."""
+    if not uplink.enabled or not uplink.brokers:
+        return None
+    assert uplink.ca and uplink.certificate and uplink.key  # the configuration was checked
+    return LinkSettings(
+        brokers=tuple(Broker.parse(url) for url in uplink.brokers),
+        client_id=site,
+        ca=uplink.ca,
+        certificate=uplink.certificate,
+        key=uplink.key,
+        session_expiry_s=CONTROL_EXPIRY_S,
+    )
+
+
+def media_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
+    """As above, under the media certificate; without one the control certificate is tried."""
+    control = control_settings(site, uplink)
+    if control is None:
+        return None
+    return LinkSettings(
+        brokers=control.brokers,
+        client_id=topics.media_client(site),
+        ca=control.ca,
+        certificate=uplink.media_certificate or control.certificate,
+        key=uplink.media_key or control.key,
+        keepalive_s=MEDIA_KEEPALIVE_S,
+    )
