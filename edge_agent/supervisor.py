@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from edge_agent.clock import Clock
 from edge_agent.events import Inbox, WorkerFailed
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -33,6 +36,15 @@ class Beat(Protocol):
     def __call__(self) -> None:
         """Say that the worker is alive; call at least every few seconds."""
         ...
+
+
+def contain(body: Callable[[], T], on_error: Callable[[Exception], T]) -> T:
+    """Run one part of a worker that must not end the others: its bug is logged and given to `on_error`."""
+    try:
+        return body()
+    except Exception as error:
+        log.exception("a part of a worker failed")
+        return on_error(error)
 
 
 @dataclass(slots=True)

@@ -23,18 +23,20 @@ class RecordSink(Protocol):
         """Hand over a record. Its credit was reserved, so it is never dropped."""
         ...
 
+    def end_stream(self, key: StreamKey, stream_id: bytes) -> None:
+        """The stream is lost: later segments need no copy of its key and init."""
+        ...
+
 
 class Sealer(Protocol):
     """Seals one stream's fragments: one epoch at a time, numbered without holes."""
 
-    @property
-    def epoch(self) -> bytes: ...
-
-    @property
-    def next_n(self) -> int: ...
-
     def begin_epoch(self, init: InitSegment, at: Instant) -> tuple[Record, Record]:
         """The key record (n = 0) and the init record (n = 1) of a new epoch."""
+        ...
+
+    def rotation_due(self, fragment: Fragment) -> bool:
+        """Time for a new epoch: at the first keyframe after 10 minutes, at any fragment after 20."""
         ...
 
     def seal(self, fragment: Fragment) -> Record: ...

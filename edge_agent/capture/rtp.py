@@ -49,6 +49,7 @@ class AccessUnits:
         self._ended_by_marker = False
         self._repeated = False  # same timestamp as the picture that a marker has just ended
         self._marker_lies = False
+        self._carried: list[bytes] = []
         self._rtp_time = 0
         self._unwrapped_from: int | None = None
         self._arrival_ns = 0
@@ -130,19 +131,21 @@ class AccessUnits:
     def _has_picture(self) -> bool:
         """A marker after nothing but SPS, PPS or SEI ends no picture (seen from Hikvision)."""
         rules = self._rules
-        for nal in reversed(self._depacketizer.nals):
-            if nal and rules.is_picture(rules.nal_type(nal)):
-                return True
-        return False
+        nals = self._depacketizer.nals
+        return any(rules.is_picture(rules.nal_type(nal)) for nal in reversed(nals) if nal)
 
     def _finish(self, done: list[AccessUnit], *, by_marker: bool) -> None:
         rules = self._rules
-        nals = [nal for nal in self._depacketizer.close() if len(nal) > rules.header_size]
+        nals = self._carried + [n for n in self._depacketizer.close() if len(n) > rules.header_size]
+        self._carried = []
         self._open = False
         self._size = 0
         pictures = [nal for nal in nals if rules.is_picture(rules.nal_type(nal))]
-        if not pictures or len(nals) > MOST_NALS:
-            self._holed |= bool(pictures)
+        if len(nals) > MOST_NALS:
+            self._holed = True
+            return
+        if not pictures:
+            self._carried = nals  # parameter sets stamped otherwise than the picture that they precede
             return
         if self._repeated and not rules.first_slice(pictures[0]):
             self._marker_lies = True  # this is the rest of the picture before

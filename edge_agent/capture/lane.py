@@ -1,0 +1,167 @@
+"""One stream from `start_stream` to `stop_stream`: visit after visit, with back-off. Capture thread only.
+
+waiting --due--> visiting --lost--> waiting (0.5 s, doubling to 10 s, with jitter)
+                    |
+                    +--credentials refused--> refused: only start_stream leads out
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import selectors
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_agent.capture.meter import Meter
+from edge_agent.capture.ports import StreamStats
+from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.rtsp_session import CredentialsRefused
+from edge_agent.capture.stream import Stream, annexb
+from edge_agent.capture.visit import Pace, Visit
+from edge_agent.errors import SourceLost, SourceRefused
+from edge_agent.events import Inbox, StreamLost, StreamStarted
+from edge_agent.model import AccessUnit, Instant, Keyframe, StreamKey, StreamSpec
+
+if TYPE_CHECKING:
+    Drain = Callable[[socket.socket], None]
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+_STEADY_S = 5.0  # a visit that played so long was no failed attempt
+
+
+class Lane:
+    """Keeps one stream coming and tells its owner of starts and losses. `drain` takes sockets we leave."""
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        recorder: Recorder,
+        inbox: Inbox,
+        selector: selectors.BaseSelector,
+        drain: Drain,
+        pace: Pace,
+    ) -> None:
+        self.spec = spec
+        self.recorder = recorder
+        self._inbox = inbox
+        self._selector = selector
+        self._drain = drain
+        self._pace = pace
+        self._visit: Visit | None = None
+        self._announced = False
+        self._refused = False
+        self._retry_at_ns = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._reason = ""
+        self._since: Instant | None = None  # the last video packet, or when we began to try
+        self._meter = Meter()
+        self._newest: tuple[StreamKey, Stream, AccessUnit, Instant] | None = None
+
+    def on_ready(self, mask: int, buffer: memoryview, now: Instant) -> bool:
+        """The socket wants us; True when more may wait in it than `buffer` holds."""
+        visit = self._visit
+        if visit is None:
+            return False
+        try:
+            more = visit.on_ready(mask, buffer, now)
+        except (SourceLost, SourceRefused) as end:
+            self._lose(end, now)
+            return False
+        if visit.stream is not None:
+            self._look_at(visit.stream, now)
+        return more
+
+    def on_time(self, now: Instant) -> None:
+        """Deadlines and retries; called some ten times a second."""
+        try:
+            if self._visit is not None:
+                self._visit.on_time(now)
+                self._meter.tick(self._visit, self.recorder, now)
+            elif not self._refused and now.boot_ns >= self._retry_at_ns:
+                self._begin(now)
+        except (SourceLost, SourceRefused) as end:
+            self._lose(end, now)
+
+    def fail(self, now: Instant, reason: str) -> None:
+        """A bug of ours ended the visit: what it still holds is given up, and the stream tried again."""
+        if self._visit is not None:
+            self._visit.stream = None
+        self._lose(SourceLost(reason), now)
+
+    def stop(self, now: Instant, reason: str) -> None:
+        """Leave the device with a TEARDOWN. The lane is not used again."""
+        self._leave(now, reason)
+
+    def keyframe(self) -> Keyframe | None:
+        """The newest keyframe in clear. Any thread."""
+        newest = self._newest
+        if newest is None:
+            return None
+        key, stream, unit, at = newest
+        return Keyframe(key, stream.codec, annexb(stream.sets.all(), unit), at)
+
+    def stats(self) -> StreamStats:
+        """Any thread; a moment's view, not a consistent one."""
+        visit = self._visit
+        state = visit.state if visit else "refused" if self._refused else "waiting"
+        return replace(self._meter.stats(visit, self.recorder), state=state, reason=self._reason)
+
+    def _begin(self, now: Instant) -> None:
+        self._since = self._since or now
+        self._meter.visits += 1
+        floor_ns = self.recorder.end_ns
+        self._visit = Visit(
+            self.spec.endpoint, self._selector, self, self.recorder.take, self._pace, now, floor_ns
+        )
+
+    def _look_at(self, stream: Stream, now: Instant) -> None:
+        """Keep the newest keyframe at hand; the first one of a visit starts the stream."""
+        unit = stream.keyframe
+        if unit is None or (self._newest is not None and self._newest[2] is unit):
+            return
+        self._newest = (self.spec.key, stream, unit, self.recorder.instant(stream.keyframe_boot_ns))
+        picture = stream.sets.format
+        if not self._announced and picture is not None:
+            self._announced = True
+            self._reason = ""
+            log.info("%s: %s %d x %d", self.spec.key, picture.codec_string, picture.width, picture.height)
+            size = (picture.width, picture.height)
+            self._inbox.put(StreamStarted(now, self.spec.key, stream.codec, *size))
+
+    def _lose(self, end: SourceLost | SourceRefused, now: Instant) -> None:
+        """End the visit, tell the owner, and plan the next unless our credentials were refused."""
+        auth = isinstance(end, CredentialsRefused)
+        refused = isinstance(end, SourceRefused)
+        reason = str(end)
+        self._leave(now, reason)
+        pause_s = self._pause_s * random.uniform(0.7, 1.0)
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        self._refused = auth
+        self._retry_at_ns = now.boot_ns + int(pause_s * 1e9)
+        if reason != self._reason:
+            then = "not trying again with these credentials" if auth else f"again in {pause_s:.1f} s"
+            log.warning("%s: %s; %s", self.spec.key, reason, then)
+        self._reason = reason
+        retry_in_s = 0.0 if auth else pause_s
+        self._inbox.put(StreamLost(now, self.spec.key, self._since or now, reason, retry_in_s, refused, auth))
+
+    def _leave(self, now: Instant, reason: str) -> None:
+        visit, self._visit = self._visit, None
+        if visit is None:
+            return
+        sock = visit.close(now)
+        if sock is not None:
+            self._drain(sock)
+        self._since = visit.last_packet or self._since
+        if visit.played_s(now) > _STEADY_S:
+            self._pause_s = FIRST_PAUSE_S
+        if self._announced:
+            self.recorder.lost(reason, self.recorder.end_ns)
+        self._announced = False
+        self._meter.close(visit)

@@ -1,0 +1,81 @@
+"""Counts one stream's packets, pictures and rates over all its visits."""
+
+from __future__ import annotations
+
+from edge_agent.capture.ports import StreamStats
+from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.visit import Visit
+from edge_agent.model import Instant
+
+_SPAN_NS = 2_000_000_000
+
+
+class Meter:
+    """Adds up finished visits; rates are of the last two seconds. Written by the capture thread only."""
+
+    def __init__(self) -> None:
+        self.visits = 0
+        self._packets = 0
+        self._bytes = 0
+        self._lost = 0
+        self._pictures = 0
+        self._discontinuities = 0
+        self._fps = 0.0
+        self._kbps = 0.0
+        self._marked = (0, 0, 0)  # box time, pictures, bytes
+        self._last_packet: Instant | None = None
+        self._last_keyframe: Instant | None = None
+
+    def tick(self, visit: Visit, recorder: Recorder, now: Instant) -> None:
+        """Take the rates anew every two seconds."""
+        since_ns, pictures, size = self._marked
+        if now.boot_ns - since_ns < _SPAN_NS or visit.stream is None:
+            return
+        span_s = (now.boot_ns - since_ns) / 1e9
+        self._fps = (visit.stream.pictures - pictures) / span_s if since_ns else 0.0
+        self._kbps = (visit.bytes - size) * 0.008 / span_s if since_ns else 0.0
+        self._marked = (now.boot_ns, visit.stream.pictures, visit.bytes)
+        if visit.stream.keyframe is not None:
+            self._last_keyframe = recorder.instant(visit.stream.keyframe_boot_ns)
+
+    def close(self, visit: Visit) -> None:
+        """A visit has ended: keep its counts."""
+        self._bytes += visit.bytes
+        self._marked = (0, 0, 0)
+        self._fps = self._kbps = 0.0
+        self._last_packet = visit.last_packet or self._last_packet
+        stream = visit.stream
+        if stream is not None:
+            self._packets += stream.access.packets
+            self._lost += stream.access.lost
+            self._pictures += stream.pictures
+            self._discontinuities += stream.timeline.discontinuities if stream.timeline else 0
+
+    def stats(self, visit: Visit | None, recorder: Recorder) -> StreamStats:
+        """Any thread."""
+        stream = visit.stream if visit else None
+        timeline = stream.timeline if stream else None
+        picture = stream.sets.format if stream else None
+        clock = visit.camera_clock if visit else None
+        return StreamStats(
+            state="",
+            codec=stream.codec if stream else None,
+            width=picture.width if picture else 0,
+            height=picture.height if picture else 0,
+            packets=self._packets + (stream.access.packets if stream else 0),
+            bytes=self._bytes + (visit.bytes if visit else 0),
+            lost_packets=self._lost + (stream.access.lost if stream else 0),
+            pictures=self._pictures + (stream.pictures if stream else 0),
+            fragments=recorder.fragments,
+            dropped_fragments=recorder.dropped,
+            reconnects=max(self.visits - 1, 0),
+            discontinuities=self._discontinuities + (timeline.discontinuities if timeline else 0),
+            fps=round(self._fps, 2),
+            kbps=round(self._kbps, 1),
+            gop_s=stream.gop_ns / 1e9 if stream else 0.0,
+            paced=timeline.paced if timeline else False,
+            last_packet=(visit.last_packet if visit else None) or self._last_packet,
+            last_keyframe=self._last_keyframe,
+            camera_clock_us=clock[0] if clock else None,
+            camera_clock_at=clock[1] if clock else None,
+        )

@@ -1,0 +1,332 @@
+"""One stream's RTSP conversation as a sans-I/O state machine.
+
+    options -> describe -> setup -> playing -> closed
+
+`receive` takes bytes and gives the track's packets, `bytes_to_send` drains what is to be written,
+`deadline` says when `tick` wants to be called. A SourceRefused or SourceLost raised from any of them ends
+the session. Only the reached host is ever talked to: whatever host a URL of the device names is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from edge_agent.capture import rtsp, sdp
+from edge_agent.capture.rtsp import Reply
+from edge_agent.capture.rtsp_auth import Authorizer, strongest
+from edge_agent.errors import FormatError, SourceLost, SourceRefused
+from edge_agent.model import Endpoint
+
+STEP_S = 5.0
+OPTIONS_PATIENCE_S = 1.5  # some DVRs never answer OPTIONS; DESCRIBE is asked without it then
+DEFAULT_TIMEOUT_S = 60
+LONGEST_KEEPALIVE_S = 25.0
+_MOST_UNANSWERED = 64
+
+_REFUSALS = {
+    403: "the account may not watch this channel (403)",
+    404: "the device knows no such stream (404)",
+    453: "the device's session limit is reached (453)",
+    461: "the device does not stream over TCP (461)",
+}
+
+
+class CredentialsRefused(SourceRefused):
+    """The device said no to our user name and password; nobody tries again before they are changed."""
+
+
+class State(StrEnum):
+    OPTIONS = "options"
+    DESCRIBE = "describe"
+    SETUP = "setup"
+    PLAY = "play"
+    PLAYING = "playing"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class Received:
+    """What one `receive` brought: RTP and RTCP packets of the video track, in order."""
+
+    packets: list[bytes] = field(default_factory=list)
+    reports: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: dict[str, str]
+    answers: int = 0  # to challenges
+
+
+class RtspSession:
+    """Opens one video track over interleaved TCP and keeps it alive. One thread; no I/O."""
+
+    def __init__(self, endpoint: Endpoint, now: float, *, step_s: float = STEP_S) -> None:
+        self.state = State.OPTIONS
+        self.media: sdp.Media | None = None
+        self.server = ""
+        self._endpoint = endpoint
+        self._step_s = step_s
+        self._demultiplexer = rtsp.Demultiplexer()
+        self._outgoing = bytearray()
+        self._cseq = 0
+        self._pending: dict[int, _Request] = {}
+        self._authorizer: Authorizer | None = None
+        self._aggregate = self._base = endpoint.url
+        self._session = ""
+        self._rtp_channel = 0
+        self._heard = False  # video has come; some servers never answer PLAY itself
+        self._keepalive_s = LONGEST_KEEPALIVE_S
+        self._keepalive_method = "OPTIONS"
+        self._due = 0.0
+        self._on_reply: dict[str, Callable[[Reply, float], None]] = {
+            "OPTIONS": self._on_options,
+            "DESCRIBE": self._on_description,
+            "SETUP": self._on_setup,
+            "PLAY": self._on_play,
+        }
+        self._ask("OPTIONS", endpoint.url, now)
+        self._due = now + min(OPTIONS_PATIENCE_S, step_s)
+
+    def receive(self, data: bytes, now: float) -> Received:
+        """Take what the socket gave. Raises SourceRefused or SourceLost when the session is over."""
+        received = Received()
+        try:
+            frames = self._demultiplexer.feed(data)
+        except FormatError as error:
+            raise SourceLost(str(error)) from error
+        video = self._rtp_channel
+        packets = received.packets
+        for channel, payload in frames:
+            if channel == video:
+                packets.append(payload)
+            elif channel == video + 1:
+                received.reports.append(payload)
+            elif channel == rtsp.MESSAGE:
+                self._on_message(payload, now)
+                video = self._rtp_channel
+        self._heard |= bool(packets)
+        return received
+
+    def bytes_to_send(self) -> bytes:
+        outgoing = bytes(self._outgoing)
+        self._outgoing.clear()
+        return outgoing
+
+    def deadline(self) -> float:
+        """When `tick` wants to be called, in the same seconds as `now`."""
+        return self._due
+
+    def tick(self, now: float) -> None:
+        """The deadline has passed: a step took too long, or a keep-alive is due."""
+        if now < self._due:
+            return
+        if self.state is State.OPTIONS:
+            self._describe(now)
+        elif self.state is State.PLAY and self._heard:
+            self._begin_playing(now)
+        elif self.state is State.PLAYING:
+            self._pending.clear()  # whoever never answers keep-alives is judged by its packets
+            self._ask(self._keepalive_method, self._aggregate, now)
+            self._due = now + self._keepalive_s
+        elif self.state is not State.CLOSED:
+            raise SourceLost(f"no answer to {self.state.upper()} within {self._step_s:g} s")
+
+    def report(self, rtcp: bytes) -> None:
+        """Queue an RTCP packet for the camera."""
+        if self.state is State.PLAYING:
+            size = len(rtcp)
+            self._outgoing += bytes([0x24, self._rtp_channel + 1, size >> 8, size & 0xFF]) + rtcp
+
+    def tear_down(self, now: float) -> None:
+        """Queue TEARDOWN if the device holds a session for us, so that it is not left to time out."""
+        if self._session and self.state is not State.CLOSED:
+            self._ask("TEARDOWN", self._aggregate, now)
+        self.state = State.CLOSED
+
+    def _ask(self, method: str, url: str, now: float, headers: dict[str, str] | None = None) -> None:
+        self._send(_Request(method, url, headers or {}))
+        self._due = now + self._step_s
+
+    def _send(self, request: _Request) -> None:
+        self._cseq += 1
+        if len(self._pending) < _MOST_UNANSWERED:
+            self._pending[self._cseq] = request
+        headers = dict(request.headers)
+        if self._authorizer is not None:
+            headers["Authorization"] = self._authorizer.header(request.method, request.url)
+        if self._session:
+            headers["Session"] = self._session
+        self._outgoing += rtsp.request(request.method, request.url, self._cseq, headers)
+
+    def _on_message(self, message: bytes, now: float) -> None:
+        try:
+            reply = rtsp.parse_reply(message)
+        except FormatError as error:
+            raise SourceLost(str(error)) from error
+        request = self._match(reply)
+        if request is None or self.state is State.CLOSED:
+            return
+        self.server = self.server or reply.header("server")[:100]
+        if reply.status == 401:
+            self._on_challenge(request, reply, now)
+        elif request.method in self._on_reply and self.state is not State.PLAYING:
+            self._on_reply[request.method](reply, now)
+        elif self.state is State.PLAYING:
+            self._on_keepalive(request, reply)
+
+    def _match(self, reply: Reply) -> _Request | None:
+        """By CSeq; a reply without one answers the only request that waits."""
+        cseq = reply.cseq()
+        if cseq is None and len(self._pending) == 1:
+            cseq = next(iter(self._pending))
+        return self._pending.pop(cseq, None) if cseq is not None else None
+
+    def _on_challenge(self, request: _Request, reply: Reply, now: float) -> None:
+        """Answer once; once more only if the device says that the nonce alone was stale."""
+        challenge = strongest(reply.headers.get("www-authenticate", ()))
+        if challenge is None:
+            raise CredentialsRefused("the device wants a login of a kind that we do not have (401)")
+        if self._endpoint.credentials is None:
+            raise CredentialsRefused("the device wants a user name and password (401)")
+        used = self._authorizer.challenge.nonce if self._authorizer else None
+        fresh = challenge.stale or (request.answers == 0 and challenge.nonce != used)
+        if request.answers > 1 or not fresh:
+            raise CredentialsRefused("the device refuses the user name or password (401)")
+        self._authorizer = Authorizer(self._endpoint.credentials, challenge)
+        request.answers += 1
+        self._send(request)
+        if self.state is not State.PLAYING:
+            self._due = now + self._step_s
+
+    def _on_options(self, reply: Reply, now: float) -> None:
+        if self.state is State.OPTIONS:
+            methods = {word.strip().upper() for word in reply.header("public").split(",")}
+            if "GET_PARAMETER" in methods:
+                self._keepalive_method = "GET_PARAMETER"
+            self._describe(now)
+
+    def _describe(self, now: float) -> None:
+        self.state = State.DESCRIBE
+        self._ask("DESCRIBE", self._endpoint.url, now, {"Accept": "application/sdp"})
+
+    def _on_description(self, reply: Reply, now: float) -> None:
+        self._check(reply, "DESCRIBE")
+        try:
+            description = sdp.parse(reply.body)
+        except FormatError as error:
+            raise SourceRefused(str(error)) from error
+        self.media = description.video()
+        if self.media is None:
+            raise SourceRefused(_no_video(description))
+        base = reply.header("content-base") or reply.header("content-location") or self._endpoint.url
+        self._base = self._here(base)
+        self._aggregate = self._resolve(description.control)
+        self.state = State.SETUP
+        transport = "RTP/AVP/TCP;unicast;interleaved=0-1"
+        self._ask("SETUP", self._resolve(self.media.control), now, {"Transport": transport})
+
+    def _on_setup(self, reply: Reply, now: float) -> None:
+        self._check(reply, "SETUP")
+        self._rtp_channel = _interleaved_channel(reply.header("transport"))
+        session, _, parameters = reply.header("session").partition(";")
+        self._session = session.strip()
+        self._keepalive_s = min(LONGEST_KEEPALIVE_S, _session_timeout(parameters) * 0.4)
+        self.state = State.PLAY
+        self._ask("PLAY", self._aggregate, now, {"Range": "npt=0.000-"})
+
+    def _on_play(self, reply: Reply, now: float) -> None:
+        self._check(reply, "PLAY")
+        self._begin_playing(now)
+
+    def _begin_playing(self, now: float) -> None:
+        self.state = State.PLAYING
+        self._due = now + self._keepalive_s
+
+    def _on_keepalive(self, request: _Request, reply: Reply) -> None:
+        """A refused way to keep alive is not used again; a session that is gone ends ours."""
+        if reply.status == 454:
+            raise SourceLost("the device has forgotten our session (454)")
+        if reply.status >= 400 and request.method == self._keepalive_method:
+            other = {"GET_PARAMETER": "OPTIONS", "OPTIONS": "GET_PARAMETER"}
+            self._keepalive_method = other[request.method]
+
+    def _check(self, reply: Reply, method: str) -> None:
+        status = reply.status
+        if 200 <= status < 300:
+            return
+        if 300 <= status < 400:
+            raise SourceRefused(f"the device redirects {method} elsewhere ({status}); we do not follow")
+        if status in _REFUSALS:
+            raise SourceRefused(_REFUSALS[status])
+        if status >= 500:
+            raise SourceLost(f"the device failed at {method} ({status} {reply.reason})")
+        raise SourceRefused(f"the device refuses {method} ({status} {reply.reason})")
+
+    def _here(self, url: str) -> str:
+        """`url` at the host that we reached: devices name private, foreign and zero addresses."""
+        ours, theirs = urlsplit(self._endpoint.url), _split(url)
+        path = theirs.path or "/"
+        return f"{ours.scheme}://{ours.netloc}{path}" + (f"?{theirs.query}" if theirs.query else "")
+
+    def _resolve(self, control: str) -> str:
+        """A control attribute against Content-Base, by plain joining as DVRs mean it (RFC 2326 C.1.1).
+
+        Dahua's base ends `?channel=1&subtype=0/`, so that RFC 3986 resolution would lose the channel.
+        """
+        if control in ("", "*"):
+            return self._base
+        if "://" in control:
+            return self._here(control)
+        if control.startswith("/"):
+            return self._here(control)
+        return self._base + ("" if self._base.endswith("/") else "/") + control
+
+
+def _split(url: str) -> _Parts:
+    """Path and query of a URL that may be no valid one (`rtsp://[::`, doubled ports)."""
+    rest = url.split("://", 1)[1] if "://" in url else url
+    slash = rest.find("/") if "://" in url else 0
+    location = rest[slash:] if slash >= 0 else ""
+    clean = "".join(c for c in location[:2048] if c.isprintable() and c != " ")
+    path, _, query = clean.partition("?")
+    return _Parts(path, query)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    path: str
+    query: str
+
+
+def _interleaved_channel(transport: str) -> int:
+    """The RTP channel that the device chose; XM answers UDP parameters though asked for TCP."""
+    fields = [part.strip().lower() for part in transport.split(";")]
+    for part in fields:
+        name, _, value = part.partition("=")
+        if name.strip() == "interleaved":
+            first = value.partition("-")[0].strip()
+            return int(first) if first.isascii() and first.isdigit() and int(first) < 255 else 0
+    if any(part.startswith(("client_port", "server_port")) for part in fields):
+        raise SourceRefused("the device does not stream over TCP (its SETUP reply names UDP ports)")
+    return 0
+
+
+def _session_timeout(parameters: str) -> float:
+    name, _, value = parameters.strip().lower().partition("=")
+    value = value.strip()
+    if name.strip() == "timeout" and value.isascii() and value.isdigit() and len(value) < 6:
+        return max(float(value), 5.0)
+    return DEFAULT_TIMEOUT_S
+
+
+def _no_video(description: sdp.Description) -> str:
+    names = sorted({m.encoding or "unknown" for m in description.media if m.kind == "video"})
+    if not names:
+        return "the device describes no video on this stream"
+    return f"the stream is {', '.join(names)[:100]}; only H.264 and H.265 are recorded"
