@@ -133,16 +133,23 @@ class ClockState(Model):
     offset_ms: float | None = None
 
 
-class LedgerPart(Model):
-    """The waiting leaves `first`, `first + 1`, ... and the checkpoint signed over all of them.
+class WantPart(Model):
+    """Leaves that a box set back by a power cut asks for: [first, first + count)."""
 
-    Leaves are the exact bytes of the ledger in base64; the checkpoint is a C2SP signed note.
+    first: Count
+    count: Count
+
+
+class LedgerPart(Model):
+    """The waiting leaves `first`, `first + 1`, ... and the checkpoint signed over all up to the last.
+
+    Leaves are lines of JSON, exactly as the ledger holds them; the checkpoint is a C2SP signed note.
     """
 
-    size: Count
+    first: Count
+    leaves: tuple[Annotated[str, Field(max_length=4096)], ...] = ()
     checkpoint: Annotated[str, Field(max_length=4096)] = ""
-    first: Count = 0
-    leaves: tuple[Base64, ...] = ()
+    fetch: WantPart | None = None
 
 
 class HeartbeatData(Model):
@@ -164,8 +171,7 @@ class EventData(Model):
     text: Text = ""
     detail: dict[str, JsonValue] = {}
     index: Count | None = None
-    leaf: Base64 | None = None
-    checkpoint: Annotated[str, Field(max_length=4096)] = ""
+    leaf: Annotated[str, Field(max_length=4096)] | None = None
 
 
 class Lifecycle(StrEnum):
