@@ -104,10 +104,11 @@ class SegmentIndex:
         """The stream's records in the order of the file."""
         packed = bytes(self.packed)  # the open segment's index grows while a reader walks it
         mine = {i: epoch for i, (s, epoch) in enumerate(self.epochs) if s == stream}
-        for fields in _ENTRY.iter_unpack(packed):
-            epoch = mine.get(fields[5])
+        for offset, length, n, wall_us, duration_us, number, *rest in _ENTRY.iter_unpack(packed):
+            epoch = mine.get(number)
             if epoch is not None:
-                yield Entry(*fields[:5], epoch, *fields[6:])
+                kind, flags, trust, digest = rest
+                yield Entry(offset, length, n, wall_us, duration_us, epoch, kind, flags, trust, digest)
 
     def encode(self) -> bytes:
         counts = (len(self.epochs), len(self.stretches), len(self.damage), self.records)

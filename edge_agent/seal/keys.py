@@ -36,6 +36,11 @@ class BoxKey:
     def sign(self, message: bytes) -> bytes:
         return self._private.sign(message)
 
+    @property
+    def private(self) -> Ed25519PrivateKey:
+        """For libraries that sign by themselves (JWS); never stored or sent."""
+        return self._private
+
     @staticmethod
     def load_or_create(path: Path) -> BoxKey:
         """Read the 32-byte seed at `path`, or make one; it is durable before this returns.
