@@ -71,10 +71,15 @@ def post(
             connection.close()
 
 
-def answers(host: str, port: int, *, timeout_s: float = 1.5) -> bool:
+def knock(host: str, port: int, *, timeout_s: float = 3.0) -> None:
+    """Connect and hang up. Raises WebError when nothing accepts connections there."""
+    _connect(host, port, time.monotonic() + timeout_s).close()
+
+
+def answers(host: str, port: int) -> bool:
     """Whether something accepts TCP connections there."""
     try:
-        _connect(host, port, time.monotonic() + timeout_s).close()
+        knock(host, port, timeout_s=1.5)
     except WebError:
         return False
     return True

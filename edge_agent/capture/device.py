@@ -1,0 +1,60 @@
+"""Ask one device everything, step by step: reachable, clock, auth, services, channels, streams.
+
+Each step ends in a sentence, or in a DeviceError whose text tells the technician what to do. Recording never
+waits for this; ONVIF may be switched off and cameras be given by URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.capture.channels import Channel, Identity
+from edge_agent.capture.channels import uid as camera_uid
+from edge_agent.capture.lockout import Lockouts
+from edge_agent.clock import Clock
+from edge_agent.model import Credentials
+
+__all__ = ["Channel", "DeviceReport", "Identity", "Step", "camera_uid", "probe"]
+
+BUDGET_S = 60.0
+_process_lockouts = Lockouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step passed. `name` is one of reachable, clock, auth, services, channels, streams."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """All that a device told. `clock_offset_s` is the device's clock minus ours; None: it tells no time."""
+
+    identity: Identity
+    clock_offset_s: float | None
+    channels: tuple[Channel, ...]
+    steps: tuple[Step, ...]
+
+
+def probe(
+    address: str,
+    port: int,
+    credentials: Credentials | None,
+    *,
+    clock: Clock,
+    on_step: Callable[[Step], None] | None = None,
+    lockouts: Lockouts | None = None,
+    budget_s: float = BUDGET_S,
+) -> DeviceReport:
+    """Ask the ONVIF device at `address:port`; blocks, at most about `budget_s`. Writes nothing to the device.
+
+    `on_step` is called in this thread after each step, and between the streams. Wrong passwords are counted
+    in `lockouts`, by default one for the process. Raises DeviceError with the step that failed.
+    """
+    from edge_agent.capture.interview import Interview  # lxml and zeep: 40 MB, only when ONVIF is used
+
+    interview = Interview(address, port, credentials, clock, lockouts or _process_lockouts, on_step, budget_s)
+    return interview.run()

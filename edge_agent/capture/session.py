@@ -1,0 +1,286 @@
+"""One device's SOAP conversation: whose clock, which authentication, and how many wrong answers so far.
+
+The order that works in the field: ask the clock without credentials, ask anything without credentials to
+learn which authentication the device wants, and only then send a password, once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from threading import Lock, RLock
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from edge_agent.capture import digest, lockout, soap, web
+from edge_agent.capture.device_clock import read_clock
+from edge_agent.capture.lockout import Lockouts
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeAgentError, FormatError
+from edge_agent.model import Credentials
+
+DEVICE_PATH = "/onvif/device_service"
+PROVEN_S = 60.0  # a password that worked a minute ago is not wrong now; that call is merely forbidden
+CLOCK_MOVED_S = 4.0
+
+_SOAP = "http://www.w3.org/2003/05/soap-envelope"
+_WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+_WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+_DIGEST_TYPE = (
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordDigest"
+)
+_BASE64 = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary"
+
+
+class AuthRefused(EdgeAgentError):
+    """The device refuses our credentials, or we refuse to try them once more."""
+
+
+class Scheme(Enum):
+    UNKNOWN = "none yet"
+    TOKEN = "WS-UsernameToken"  # noqa: S105
+    DIGEST = "HTTP Digest"
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    headers: dict[str, str]
+    body: bytes
+    scheme: Scheme
+    fresh: bool  # the nonce was not used before
+
+
+class Session:
+    """Talks to `host:port` only. Any thread; until a password is proven, calls go one after the other."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        credentials: Credentials | None,
+        clock: Clock,
+        lockouts: Lockouts,
+        *,
+        timeout_s: float = web.TIMEOUT_S,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.clock_offset_s: float | None = None
+        self.scheme = Scheme.UNKNOWN
+        self._credentials = credentials
+        self._clock = clock
+        self._lockouts = lockouts
+        self._timeout_s = timeout_s
+        self._lock = Lock()
+        self._unproven = RLock()
+        self._challenge: digest.Challenge | None = None
+        self._uses = 0
+        self._proven_at: float | None = None
+        self._device_zero: datetime | None = None  # the device's UTC when our boot clock stood at zero
+
+    def ask_clock(self) -> bool:
+        """Unauthenticated GetSystemDateAndTime; every token is stamped with the device's time from here on.
+
+        Kept against our boot clock, so that a step of our own wall clock changes nothing. Returns whether the
+        device told a usable time; if not, its HTTP Date, else our own time is taken.
+        """
+        body = envelope('<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/>')
+        answer = self._post(
+            self.port, DEVICE_PATH, _Signed(_headers(), _serialise(body), Scheme.UNKNOWN, True)
+        )
+        now = self._clock.now()
+        ours = datetime.fromtimestamp(now.wall_us / 1e6, UTC)
+        device_now = read_clock(answer.body, answer.date, ours)
+        self._device_zero = (device_now or ours) - timedelta(microseconds=now.boot_ns / 1000)
+        self.clock_offset_s = (device_now - ours).total_seconds() if device_now else None
+        return device_now is not None
+
+    def call(self, path: str, request: etree._Element, *, port: int | None = None) -> soap.Element:
+        """Send one envelope, authenticated as the device wants it; returns the reply's element.
+
+        Raises WebError, FormatError, SoapFault (another fault than wrong credentials), AuthRefused.
+        """
+        where = port or self.port
+        if self.scheme is Scheme.UNKNOWN:
+            plain = _Signed(_headers(), _serialise(request), Scheme.UNKNOWN, True)
+            answer = self._post(where, path, plain)
+            if not _refused(answer):
+                return _understood(answer)
+            self._learn_scheme(answer)
+        gate = self._unproven if self._proven_at is None else nullcontext()
+        with gate:
+            return self._call_signed(where, path, request)
+
+    def _call_signed(self, port: int, path: str, request: etree._Element) -> soap.Element:
+        """At most three sendings: a stale nonce or a moved clock costs one more, a second refusal ends it."""
+        clock_asked = False
+        for _ in range(3):
+            signed = self._sign(path, request)
+            answer = self._post(port, path, signed)
+            if not _refused(answer):
+                self._prove()
+                return _understood(answer)
+            if self._stale(answer, signed):
+                continue
+            if not self._recently_proven():
+                self._count_wrong(answer)
+            if self._switch_to_digest(answer, signed):
+                continue
+            if clock_asked or not self._clock_moved():
+                break
+            clock_asked = True
+        if self._recently_proven():
+            return _understood(answer)  # raises the fault: this one call is forbidden to this user
+        raise self._refusal()
+
+    def _sign(self, path: str, request: etree._Element) -> _Signed:
+        credentials = self._credentials
+        if credentials is None:
+            raise AuthRefused(
+                f"{self.host} asks for a user name and password; enter them in the configuration"
+            )
+        if not self._lockouts.may_try(self.host, credentials):
+            raise self._refusal()
+        if self.scheme is Scheme.DIGEST:
+            with self._lock:
+                challenge, self._uses = self._challenge, self._uses + 1
+                uses = self._uses
+            assert challenge is not None
+            header = digest.authorization(
+                challenge, credentials, "POST", path, count=uses, cnonce=secrets.token_hex(8)
+            )
+            headers = {**_headers(), "Authorization": header}
+            return _Signed(headers, _serialise(request), Scheme.DIGEST, uses == 1)
+        return _Signed(_headers(), _serialise(request, self._token(credentials)), Scheme.TOKEN, True)
+
+    def _token(self, credentials: Credentials) -> str:
+        """A fresh UsernameToken (WSS Username Token Profile 1.0), one Created, in Zulu time to the second."""
+        nonce = secrets.token_bytes(16)
+        created = self._device_now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        material = nonce + created.encode() + credentials.password.encode()
+        password = base64.b64encode(hashlib.sha1(material, usedforsecurity=False).digest()).decode()
+        return (
+            f'<Security xmlns="{_WSSE}"><UsernameToken><Username>{escape(credentials.username)}</Username>'
+            f'<Password Type="{_DIGEST_TYPE}">{password}</Password>'
+            f'<Nonce EncodingType="{_BASE64}">{base64.b64encode(nonce).decode()}</Nonce>'
+            f'<Created xmlns="{_WSU}">{created}</Created></UsernameToken></Security>'
+        )
+
+    def _device_now(self) -> datetime:
+        now = self._clock.now()
+        zero = self._device_zero
+        if zero is None:
+            return datetime.fromtimestamp(now.wall_us / 1e6, UTC)
+        return zero + timedelta(microseconds=now.boot_ns / 1000)
+
+    def _post(self, port: int, path: str, signed: _Signed) -> web.WebReply:
+        return web.post(self.host, port, path, signed.body, signed.headers, timeout_s=self._timeout_s)
+
+    def _learn_scheme(self, answer: web.WebReply) -> None:
+        challenge = digest.choose(answer.challenges)
+        with self._lock:
+            if self.scheme is not Scheme.UNKNOWN:
+                return
+            self._challenge, self._uses = challenge, 0
+            self.scheme = Scheme.DIGEST if challenge else Scheme.TOKEN
+
+    def _stale(self, answer: web.WebReply, signed: _Signed) -> bool:
+        """A used nonce has expired: not a wrong password. Takes the new one."""
+        challenge = digest.choose(answer.challenges)
+        if signed.scheme is not Scheme.DIGEST or challenge is None or (signed.fresh and not challenge.stale):
+            return False
+        with self._lock:
+            self._challenge, self._uses = challenge, 0
+        return True
+
+    def _switch_to_digest(self, answer: web.WebReply, signed: _Signed) -> bool:
+        challenge = digest.choose(answer.challenges)
+        if signed.scheme is Scheme.DIGEST or challenge is None:
+            return False
+        with self._lock:
+            self.scheme, self._challenge, self._uses = Scheme.DIGEST, challenge, 0
+        return True
+
+    def _clock_moved(self) -> bool:
+        """Ask the clock again; a token refused for its age is worth one more attempt."""
+        before = self._device_now()
+        if self.scheme is not Scheme.TOKEN or not self.ask_clock():
+            return False
+        return abs((self._device_now() - before).total_seconds()) > CLOCK_MOVED_S
+
+    def _prove(self) -> None:
+        now = self._clock.monotonic()
+        if not self._recently_proven() and self._credentials is not None:
+            self._lockouts.right(self.host, self._credentials)
+        self._proven_at = now
+
+    def _recently_proven(self) -> bool:
+        return self._proven_at is not None and self._clock.monotonic() - self._proven_at < PROVEN_S
+
+    def _count_wrong(self, answer: web.WebReply) -> None:
+        assert self._credentials is not None
+        self._lockouts.wrong(self.host, self._credentials, _words(answer))
+
+    def _refusal(self) -> AuthRefused:
+        assert self._credentials is not None
+        standing = self._lockouts.standing(self.host, self._credentials)
+        return AuthRefused(lockout.sentence(self.host, standing))
+
+
+def envelope(body: str) -> etree._Element:
+    """An envelope around trusted XML of our own making."""
+    return etree.fromstring(
+        f'<s:Envelope xmlns:s="{_SOAP}"><s:Body>{body}</s:Body></s:Envelope>'.encode(),
+        etree.XMLParser(resolve_entities=False, no_network=True),
+    )
+
+
+def _serialise(request: etree._Element, security: str = "") -> bytes:
+    """The envelope's bytes; the token is put into the text, so that a shared tree is never changed."""
+    data: bytes = etree.tostring(request, encoding="utf-8")
+    if security:
+        head, mark, tail = (
+            data.partition(b"<s:Body") if b"<s:Body" in data else data.partition(b"<soap-env:Body")
+        )
+        prefix = mark[1:-5]
+        header = b"<" + prefix + b":Header>" + security.encode() + b"</" + prefix + b":Header>"
+        data = head + header + mark + tail
+    return b'<?xml version="1.0" encoding="utf-8"?>' + data
+
+
+def _headers() -> dict[str, str]:
+    return {"Content-Type": "application/soap+xml; charset=utf-8", "User-Agent": "edge-agent"}
+
+
+def _refused(answer: web.WebReply) -> bool:
+    if answer.status == 401:
+        return True
+    try:
+        soap.reply(answer.body)
+    except soap.SoapFault as error:
+        return error.fault.not_authorized
+    except FormatError:
+        return False
+    return False
+
+
+def _understood(answer: web.WebReply) -> soap.Element:
+    if answer.status in (404, 405) and b"nvelope" not in answer.body:
+        raise FormatError(f"the web server answers {answer.status} where ONVIF should be")
+    return soap.reply(answer.body)
+
+
+def _words(answer: web.WebReply) -> str:
+    try:
+        soap.reply(answer.body)
+    except soap.SoapFault as error:
+        return str(error.fault)
+    except FormatError:
+        return answer.body[:500].decode("utf-8", "replace")
+    return ""
