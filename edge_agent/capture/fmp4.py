@@ -53,7 +53,7 @@ def fragment(number: int, tfdt: int, units: Sequence[Placed], end_dts: int) -> b
             parts += (length.to_bytes(4, "big"), nal)
         total += size
         run += (end - placed.dts, size, _SYNC_SAMPLE if unit.keyframe else _OTHER_SAMPLE, placed.offset)
-    moof = 92 + 16 * count + 8
+    moof = 88 + 16 * count
     parts[0] = _movie_fragment(count).pack(
         moof, b"moof", 16, b"mfhd", 0, number, moof - 24, b"traf",
         16, b"tfhd", _TFHD_BASE_IS_MOOF, TRACK, 20, b"tfdt", 0x0100_0000, tfdt,
