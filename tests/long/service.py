@@ -248,8 +248,9 @@ def _expect(holds: bool, otherwise: str) -> None:
 
 def _write_configuration(shop: Shop) -> None:
     """The demo's configuration, with the paths that a technician's would have."""
-    demo = settings.write_agent_config(shop.layout, shop.pki, shop.broker.port, shop.dvr.reference)
+    demo = settings.write_agent_config(shop.layout, shop.pki, shop.broker.port, "")
     document = tomlkit.parse(demo.read_text()).unwrap()
+    document["recorders"][0] |= {"address": "127.0.0.1", "onvif_port": shop.dvr.http_port, "endpoint": ""}
     document["state"] = {"directory": f"/{STATE}"}
     document["ring"]["directory"] = f"/{STATE}/ring"
     folder = shop.box.root / ETC
@@ -264,13 +265,9 @@ def _write_configuration(shop: Shop) -> None:
 
 
 def _socket_inodes(main_pid: int, shop: Shop) -> set[str]:
-    listed = shop.box.run(
-        "sh",
-        "-c",
-        f"for p in {main_pid} $(pgrep -P {main_pid}); do readlink /proc/$p/fd/*; done",
-        check=False,
-    ).stdout
-    return {line[8:-1] for line in listed.splitlines() if line.startswith("socket:[")}
+    script = f"for p in {main_pid} $(pgrep -P {main_pid}); do readlink /proc/$p/fd/*; done"
+    listed = shop.box.run("sh", "-c", script, check=False).stdout.splitlines()
+    return {line[8:-1] for line in listed if line.startswith("socket:[")}
 
 
 def main() -> int:
