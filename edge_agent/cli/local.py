@@ -38,7 +38,7 @@ def snapshot(
     """Save what a camera sees right now as a JPEG file."""
     answer = ask(context, config, "snapshot", {"camera": camera})
     output.write_bytes(base64.b64decode(answer["jpeg"]))
-    print(f"{output}: {answer['width']}x{answer['height']}, {camera} at {answer['taken']}")
+    print(f"{output}: {answer['stream']} at {answer['taken']}")
 
 
 def ask(context: typer.Context, config: Path | None, op: str, args: dict[str, Any]) -> dict[str, Any]:

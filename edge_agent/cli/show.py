@@ -14,7 +14,11 @@ GIB = 1024**3
 
 
 def print_status(document: dict[str, Any]) -> None:
-    Console().print(Group(_headline(document), _recorders(document), _cameras(document), _footer(document)))
+    Console().print(status_view(document))
+
+
+def status_view(document: dict[str, Any]) -> Group:
+    return Group(_headline(document), _recorders(document), _cameras(document), _footer(document))
 
 
 def _headline(document: dict[str, Any]) -> Text:

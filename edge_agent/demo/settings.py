@@ -115,5 +115,8 @@ def _uplink(pki: Pki, broker_port: int) -> dict[str, Any]:
 
 def public_text(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
     """Base64 of the raw public half, as the configuration wants it."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return base64_text(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+
+def base64_text(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")

@@ -1,0 +1,145 @@
+"""The agent's leaves: every fact that must not be lost, in the words of docs/ledger.md.
+
+One place knows each leaf's fields; whoever learns a fact calls the method with its name. Main thread only.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any
+
+from edge_agent import __version__
+from edge_agent.health.rules import Sight
+from edge_agent.ledger.leaf import CameraMark, mark
+from edge_agent.ledger.writer import LedgerWriter
+from edge_agent.model import Instant
+from edge_agent.ring.facts import EvictionDue, RingFaulted, RingOpened, RingScanned
+from edge_agent.uplink.commands import Command
+from edge_agent.uplink.facts import CommandRefused
+from edge_agent.uplink.messages import timestamp
+
+MARKS = {
+    Sight.UP: CameraMark.UP,
+    Sight.SUSPECT: CameraMark.UP,  # not an outage until it has lasted
+    Sight.DARK: CameraMark.LOST,
+    Sight.UNKNOWN: CameraMark.UNKNOWN,
+}
+
+
+class Journal:
+    def __init__(self, ledger: LedgerWriter) -> None:
+        self._ledger = ledger
+
+    def boot(self, ending: str, last_alive: Instant | None, run: str) -> None:
+        """The run began; `ending` is how the one before ended, as far as the box can know."""
+        self._ledger.append(
+            "boot",
+            {
+                "software": __version__,
+                "run": run,
+                "before": ending,
+                "alive": timestamp(last_alive.wall_us) if last_alive else None,
+            },
+            urgent=True,
+        )
+
+    def cameras(self, ids: list[str]) -> None:
+        """The order of the letters in the marks that follow."""
+        self._ledger.append("cameras", {"ids": ids})
+
+    def mark(self, segments: list[int], beacon: bytes, cameras: list[CameraMark], tips: bytes) -> None:
+        self._ledger.append("mark", mark(self._run, segments, beacon, cameras, tips))
+
+    def camera(self, leaf: dict[str, Any]) -> None:
+        self._ledger.append("camera", leaf, urgent=True)
+
+    def recorder(self, name: str, address: str, step: str, sentence: str) -> None:
+        """A recorder that answered before does not, or the other way round (`step` empty)."""
+        self._ledger.append(
+            "recorder", {"recorder": name, "address": address, "step": step, "text": sentence[:512]}, urgent=True
+        )
+
+    def command(self, command: Command, outcome: str, text: str = "") -> None:
+        """received, done or failed: the shopkeeper can read who looked at his cameras, and why."""
+        self._ledger.append(
+            "command",
+            {
+                "id": command.id,
+                "op": command.op,
+                "camera": command.args.get("camera"),
+                "operator": command.operator,
+                "reason": command.reason,
+                "kid": ",".join(command.kids),
+                "status": outcome,
+                "text": text[:256],
+            },
+        )
+
+    def refused(self, fact: CommandRefused) -> None:
+        self._ledger.append(
+            "command",
+            {
+                "id": fact.command_id,
+                "op": fact.op,
+                "operator": fact.operator,
+                "kid": fact.kid,
+                "status": "refused",
+                "code": fact.code.value,
+            },
+        )
+
+    def quarantined(self, stream: str, reason: str) -> None:
+        self._ledger.append("quarantine", {"stream": stream, "text": reason[:256]}, urgent=True)
+
+    def worker_failed(self, worker: str, reason: str) -> None:
+        self._ledger.append("worker", {"worker": worker, "text": reason[:256]}, urgent=True)
+
+    def local(self, op: str, who: str, camera: str = "") -> None:
+        """Somebody at the shop looked."""
+        self._ledger.append("local", {"op": op, "who": who, "camera": camera})
+
+    def ring_opened(self, fact: RingOpened) -> None:
+        self._ledger.append(
+            "ring",
+            {"role": fact.role.value, "held": fact.held_bytes, "segments": fact.segments, "clean": fact.clean},
+        )
+
+    def ring_scanned(self, fact: RingScanned) -> None:
+        if fact.damaged_ranges:
+            self._ledger.append(
+                "damage",
+                {"role": fact.role.value, "ranges": fact.damaged_ranges, "bytes": fact.damaged_bytes},
+                urgent=True,
+            )
+
+    def ring_faulted(self, fact: RingFaulted) -> None:
+        self._ledger.append(
+            "ring_fault",
+            {"role": fact.role.value, "segment": fact.segment, "text": fact.reason[:256]},
+            urgent=True,
+        )
+
+    def ring_recovered(self, role: str, down_s: float) -> None:
+        self._ledger.append("ring_recovered", {"role": role, "down_s": round(down_s, 1)}, urgent=True)
+
+    def eviction(self, fact: EvictionDue) -> Event:
+        """The segment may be unlinked when the event that comes back is set: the leaf is durable then."""
+        segment = fact.segment
+        return self._ledger.append_tracked(
+            "eviction",
+            {
+                "role": fact.role.value,
+                "segment": segment.number,
+                "bytes": segment.size,
+                "from": timestamp(segment.from_us) if segment.from_us else None,
+                "to": timestamp(segment.to_us) if segment.to_us else None,
+                "reason": fact.reason,
+            },
+        )
+
+    def clock_step(self, step_s: float, trust: int) -> None:
+        self._ledger.append("clock_step", {"step_s": round(step_s, 3), "trust": trust}, urgent=True)
+
+    def stop(self, reason: str) -> None:
+        """An orderly end."""
+        self._ledger.append("stop", {"text": reason}, urgent=True)

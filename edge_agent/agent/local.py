@@ -1,0 +1,88 @@
+"""Answers to the people at the box: what the local control socket may ask. Main thread only."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edge_agent import __version__
+from edge_agent.agent import reports
+from edge_agent.capture.pictures import PictureReady
+from edge_agent.host.control import ControlAsked
+
+if TYPE_CHECKING:
+    from edge_agent.agent.owner import Owner
+
+
+def answer(owner: Owner, asked: ControlAsked) -> None:
+    """Every question gets exactly one answer, now or when its picture has come."""
+    operation = _OPERATIONS.get(asked.op)
+    if operation is None:
+        asked.reply.refuse(f"no such question: {asked.op}")
+        return
+    operation(owner, asked)
+
+
+def _status(owner: Owner, asked: ControlAsked) -> None:
+    asked.reply.result(status(owner))
+
+
+def status(owner: Owner) -> dict[str, Any]:
+    """All that `edge-agent status` shows."""
+    parts = owner.parts
+    now, zone = parts.clock.now(), parts.config.site.timezone
+    site = parts.config.site
+    return {
+        "version": __version__,
+        "site": {"id": site.id, "name": site.name, "kind": site.kind},
+        "link": owner.link.status(),
+        "recorders": [
+            {"name": r.name, "address": r.address, "make": r.make, "model": r.model, "sentence": r.sentence}
+            for r in owner.recorders.values()
+        ],
+        "cameras": reports.status_cameras(owner.cameras, parts.capture.stats(), zone),
+        "ring": owner.footage.status(),
+        "ledger": {
+            "size": parts.ledger.log.size,
+            "cosigned": parts.ledger.acknowledged.size,
+            "signing": parts.ledger.signing,
+        },
+        "clock": {"wall": reports.local_time(now.wall_us, zone), "trust": now.trust.name.lower()},
+        "workers": {"restarts": parts.supervisor.restarts(), "stuck": parts.supervisor.stuck()},
+        "dropped": {"inbox": parts.inbox.dropped, "pictures": parts.pictures.dropped, "reach": parts.reach.dropped},
+        "decode_pid": parts.pictures.child_pid,
+    }
+
+
+def _snapshot(owner: Owner, asked: ControlAsked) -> None:
+    camera = str(asked.args.get("camera", ""))
+    if owner.cameras.get(camera) is None:
+        known = ", ".join(w.camera.id for w in owner.cameras) or "none"
+        asked.reply.refuse(f"no camera {camera!r}; known: {known}")
+        return
+    owner.journal.local("snapshot", str(asked.peer), camera)
+    zone = owner.parts.config.site.timezone
+
+    def taken(fact: PictureReady) -> None:
+        asked.reply.result(
+            {
+                "jpeg": base64.b64encode(fact.jpeg).decode("ascii"),
+                "stream": str(fact.key),
+                "taken": reports.local_time(fact.taken.wall_us, zone),
+            }
+        )
+
+    owner.snapshots.ask(camera, taken, asked.reply.refuse)
+
+
+def _rediscover(owner: Owner, asked: ControlAsked) -> None:
+    owner.parts.finder.rediscover()
+    asked.reply.result({})
+
+
+_OPERATIONS: dict[str, Callable[[Owner, ControlAsked], None]] = {
+    "status": _status,
+    "snapshot": _snapshot,
+    "rediscover": _rediscover,
+}

@@ -1,0 +1,195 @@
+"""The owner: holds all of the agent's state, drains one inbox of facts, decides, and lets others act.
+
+Main thread only. Nothing here blocks: what takes time runs in a worker and comes back as a fact.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event
+
+from edge_agent.agent import handlers, local, roster
+from edge_agent.agent.beats import Beats
+from edge_agent.agent.cameras import Cameras, Watched, Wiring
+from edge_agent.agent.finder import RecorderFailed, RecorderFound
+from edge_agent.agent.footage import Footage
+from edge_agent.agent.jobs import Jobs
+from edge_agent.agent.journal import Journal
+from edge_agent.agent.link import LinkDesk
+from edge_agent.agent.parts import Parts
+from edge_agent.agent.reach import HostChecked
+from edge_agent.agent.reports import RecorderView, change_leaf
+from edge_agent.agent.snapshots import SnapshotDesk
+from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
+from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
+from edge_agent.health.rules import Changed, Sight
+from edge_agent.host.control import ControlAsked
+from edge_agent.model import Camera, StreamKey, StreamSpec
+from edge_agent.seal.keys import stream_id
+from edge_agent.uplink.facts import CommandArrived, CommandRefused
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 0.2
+
+
+class Owner:
+    def __init__(self, parts: Parts, known: tuple[Camera, ...]) -> None:
+        """`known` are the cameras given by hand; the recorders' come when they answer."""
+        self.parts = parts
+        self.cameras = Cameras(parts.config)
+        self.recorders: dict[str, RecorderView] = {}
+        self.stream_ids: dict[StreamKey, bytes] = {}
+        self.journal = Journal(parts.ledger)
+        self.footage = Footage(parts, self.journal)
+        self.link = LinkDesk(self)
+        self.snapshots = SnapshotDesk(
+            parts.capture, parts.pictures, parts.clock, parts.config.snapshots.quality
+        )
+        self._known = known
+        self._roster = roster.load(self._roster_path)
+        self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
+        self._beats = Beats(self)
+        self._reactions: dict[type[Fact], Callable[..., None]] = {
+            RecorderFound: self._recorder_found,
+            RecorderFailed: self._recorder_failed,
+            StreamStarted: self._stream_started,
+            StreamLost: self._stream_lost,
+            HostChecked: self.cameras.checked,
+            PictureReady: self.snapshots.came,
+            PictureFailed: self.snapshots.failed,
+            DecodingQuarantined: self._decoding_quarantined,
+            CommandArrived: lambda fact: handlers.obey(self, fact.command),
+            CommandRefused: self._command_refused,
+            ControlAsked: lambda fact: local.answer(self, fact),
+            WorkerFailed: self._worker_failed,
+            **self.footage.reactions,
+            **self.link.reactions,
+        }
+
+    def run(self, stop: Event) -> None:
+        """Until `stop`: react to facts, let time pass."""
+        last = self.parts.alive.previous()
+        self.journal.boot(last.ending.value, last.alive, self.parts.run_id.hex())
+        self._wire(self.cameras.admit(self._known, self.parts.clock.now()))
+        while not stop.is_set():
+            fact = self.parts.inbox.take(LONGEST_WAIT_S)
+            while fact is not None:
+                self.react(fact)
+                fact = self.parts.inbox.take(0)
+            self.tick()
+
+    def react(self, fact: Fact) -> None:
+        reaction = self._reactions.get(type(fact))
+        if reaction is not None:
+            reaction(fact)
+
+    def tick(self) -> None:
+        for change in self.cameras.tick(self.parts.clock.now()):
+            self._changed(change)
+        self.link.tick()
+        self._jobs.run_due()
+        self._beats.tick()
+
+    def take_scheduled_snapshots(self) -> None:
+        """A picture of every camera that sees, for the command centre."""
+        for watched in self.cameras:
+            if watched.health.state is Sight.UP:
+                camera = watched.camera.id
+                self.snapshots.ask(camera, self.link.publish_snapshot, lambda why: log.info("%s", why))
+
+    # Recorders and cameras.
+
+    def _recorder_found(self, fact: RecorderFound) -> None:
+        before = self.recorders.get(fact.recorder)
+        self.recorders[fact.recorder] = RecorderView.of(fact)
+        self._roster, cameras = roster.admit(self._roster, fact.cameras, self.parts.config.cameras)
+        self._save_roster()
+        wiring = self.cameras.admit(cameras, fact.at)
+        if before is None or before.sentence or wiring.start:
+            log.info(
+                "%s: %s %s at %s, %d cameras", fact.recorder, fact.make, fact.model, fact.address, len(cameras)
+            )
+        if before is not None and before.sentence:
+            self.journal.recorder(fact.recorder, fact.address, "", "answers again")
+        self._wire(wiring)
+
+    def _recorder_failed(self, fact: RecorderFailed) -> None:
+        before = self.recorders.get(fact.recorder)
+        self.recorders[fact.recorder] = RecorderView.of(fact)
+        if before is None or before.sentence != fact.sentence:
+            again = f"; asking again in {fact.retry_in_s:.0f} s" if fact.retry_in_s else ""
+            log.warning("%s%s", fact.sentence, again)
+            self.journal.recorder(fact.recorder, fact.address, fact.step, fact.sentence)
+
+    def _wire(self, wiring: Wiring) -> None:
+        """Carry out what `Cameras.admit` decided, and tell the command centre who is here."""
+        for key in wiring.stop:
+            self.parts.capture.stop_stream(key)
+        for key, camera, endpoint in wiring.start:
+            self.stream_ids[key] = stream_id(self.parts.box.box_id, camera.uid, key.role)
+            record = self.footage.records(key.role)
+            self.parts.capture.start_stream(StreamSpec(key, endpoint, self.stream_ids[key], record))
+        if wiring.start:
+            self.journal.cameras([w.camera.id for w in self.cameras])
+            self.link.say_who_is_here()
+
+    @property
+    def _roster_path(self):  # type: ignore[no-untyped-def]
+        return self.parts.config.state.directory / "cameras.json"
+
+    def _save_roster(self) -> None:
+        try:
+            roster.save(self._roster_path, self._roster)
+        except OSError as error:
+            log.error("%s: %s; camera ids may change at the next start", self._roster_path, error.strerror)
+
+    # Sight.
+
+    def _stream_started(self, fact: StreamStarted) -> None:
+        log.info("%s: %s %dx%d", fact.key, fact.codec.value, fact.width, fact.height)
+        self._settle(self.cameras.started(fact))
+
+    def _stream_lost(self, fact: StreamLost) -> None:
+        again = "stopped until the configuration changes" if fact.auth else f"again in {fact.retry_in_s:.0f} s"
+        log.warning("%s: %s; %s", fact.key, fact.reason, again)
+        self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
+        self._settle(self.cameras.lost(fact))
+        watched = self.cameras.get(fact.key.camera)
+        if watched is not None and not watched.health.flowing and (host := watched.host()):
+            self.parts.reach.check(*host)
+
+    def _settle(self, change: Changed | None) -> None:
+        if change is not None:
+            self._changed(change)
+
+    def _changed(self, change: Changed) -> None:
+        """Suspicion is not told; darkness, and sight after darkness, are."""
+        watched = self.cameras.get(change.health.camera)
+        if watched is None or Sight.SUSPECT in (change.health.state,) or not _worth_telling(change):
+            return
+        leaf = change_leaf(change, watched, self._due(watched))
+        log.warning("%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
+        self.journal.camera(leaf)
+
+    def _due(self, watched: Watched) -> bool:
+        return self.cameras.due(watched, self.parts.clock.now().wall_us)
+
+    def _decoding_quarantined(self, fact: DecodingQuarantined) -> None:
+        log.error("%s: %s", fact.key, fact.reason)
+        self.journal.quarantined(str(fact.key), fact.reason)
+
+    # The rest.
+
+    def _command_refused(self, fact: CommandRefused) -> None:
+        log.warning("command refused: %s", fact.text)
+        self.link.refused(fact)
+
+    def _worker_failed(self, fact: WorkerFailed) -> None:
+        self.journal.worker_failed(fact.worker, fact.reason)
+
+
+def _worth_telling(change: Changed) -> bool:
+    """A camera that hiccuped (up, suspect, up) has not changed."""
+    return not (change.before is Sight.SUSPECT and change.health.state is Sight.UP)

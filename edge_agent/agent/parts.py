@@ -1,0 +1,58 @@
+"""What the owner works with: built by `app.py`, owned by their own threads, spoken to from the main thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.agent.finder import Finder
+from edge_agent.agent.reach import Reach
+from edge_agent.capture.loop import CaptureLoop
+from edge_agent.capture.pictures import Pictures
+from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.events import BoundedInbox
+from edge_agent.host.alive import AliveFile
+from edge_agent.host.facts import HostProbe
+from edge_agent.host.notify import Notifier
+from edge_agent.ledger.writer import LedgerWriter
+from edge_agent.model import Role
+from edge_agent.ring.reader import RingReader
+from edge_agent.ring.writer import RingWriter
+from edge_agent.seal.keys import BoxKey
+from edge_agent.seal.sealer import StreamSealer
+from edge_agent.supervisor import Supervisor
+from edge_agent.uplink.control import ControlLink
+from edge_agent.uplink.media import MediaLink
+from edge_agent.uplink.replicate import Replicator
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """The way to the command centre; absent when no broker is configured."""
+
+    control: ControlLink
+    media: MediaLink
+    replicator: Replicator
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    config: Config
+    clock: Clock
+    inbox: BoundedInbox
+    supervisor: Supervisor
+    box: BoxKey
+    boot_id: bytes
+    run_id: bytes
+    capture: CaptureLoop
+    rings: dict[Role, RingWriter]
+    reader: RingReader
+    still_sealer: StreamSealer | None  # None: no recipient, so nothing may be sealed
+    ledger: LedgerWriter
+    pictures: Pictures
+    finder: Finder
+    reach: Reach
+    uplink: Uplink | None
+    notifier: Notifier
+    alive: AliveFile
+    host: HostProbe

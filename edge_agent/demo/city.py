@@ -1,0 +1,194 @@
+"""A whole city on loopback: a shop with its DVR and its box, a broker, and the command centre's console.
+
+Every part is a process of its own, exactly as in the field; this one starts them in order, starts the agent
+again when it dies, and stops them in reverse.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+
+from edge_agent.demo import broker, settings
+from edge_agent.demo.broker import Broker, BrokerKind
+from edge_agent.demo.child import Child
+from edge_agent.demo.dvr.client import VirtualDvr
+from edge_agent.demo.pki import Pki
+from edge_agent.demo.settings import Layout
+from edge_agent.errors import EdgeAgentError
+from edge_agent.iccc.client import ClientSettings, IcccClient
+from edge_agent.iccc.belief import TrustedBoxes
+from edge_agent.iccc.link import TlsFiles
+
+log = logging.getLogger(__name__)
+
+CONSOLE = "iccc-console"
+REPORTER = "iccc-report"
+CONSOLE_START_S = 20.0
+AGENT_PAUSE_S = 1.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CityOptions:
+    cameras: int = 4
+    state: Path = Path("state")
+    broker: BrokerKind = "auto"
+    port: int = 8000
+    brand: str = "dahua"
+    footage: Path | None = None
+
+
+class City:
+    """A context manager: everything runs inside `with`, nothing after it."""
+
+    def __init__(self, options: CityOptions, say: Progress) -> None:
+        self.options = options
+        self._say = say
+        self.layout = Layout(options.state.resolve())
+        self.layout.make()
+        self.pki = Pki(self.layout.pki)
+        self.dvr: VirtualDvr = VirtualDvr(
+            channels=options.cameras,
+            brand=options.brand,
+            user=settings.DVR_USER,
+            password=settings.DVR_PASSWORD,
+            footage=options.footage,
+        )
+        for worker in (CONSOLE, REPORTER):
+            self.pki.client(worker)  # the broker's access rules name those that exist when it starts
+        self.broker: Broker = broker.choose(options.broker, self.layout.broker, self.pki)
+        self.console: Child | None = None
+        self.agent: Child | None = None
+        self._agent_due_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.options.port}/"
+
+    def __enter__(self) -> City:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def client(self) -> IcccClient:
+        """A further worker of the command centre, for measuring."""
+        identity = self.pki.client(REPORTER)
+        client_settings = ClientSettings(
+            broker=f"mqtts://127.0.0.1:{self.broker.port}",
+            tls=TlsFiles(self.pki.ca, identity.certificate, identity.key),
+            client_id=REPORTER,
+            command_key=self.pki.command_key(),
+            kid=settings.COMMAND_KID,
+            recipient_id=settings.RECIPIENT_ID,
+            recipient_key=self.pki.recipient_key().private_bytes_raw(),
+        )
+        return IcccClient(client_settings, TrustedBoxes({settings.SITE: settings.box_public(self.layout)}))
+
+    def tend(self) -> None:
+        """Start the agent again if it died. Call about once a second."""
+        agent = self.agent
+        if agent is None or agent.running:
+            self._agent_due_s = time.monotonic() + AGENT_PAUSE_S
+            return
+        if time.monotonic() >= self._agent_due_s:
+            log.warning("the agent ended with %s; starting it again\n%s", agent.exit_code, agent.last_words())
+            agent.start()
+
+    def _start(self) -> None:
+        self._say(f"virtual DVR with {self.options.cameras} cameras (the first start draws its pictures)")
+        self.dvr.start()
+        self._say("broker")
+        self.broker.start()
+        if self.broker.notice:
+            self._say(self.broker.notice)
+        self._say("command centre console")
+        self.console = self._start_console()
+        self._say("edge agent")
+        self.agent = self._start_agent()
+
+    def _start_agent(self) -> Child:
+        config = settings.write_agent_config(self.layout, self.pki, self.broker.port, self.dvr.endpoint)
+        command = [sys.executable, "-m", "edge_agent.cli", "run", "--config", str(config)]
+        agent = Child("agent", command, self.layout.logs / "agent.log")
+        agent.start()
+        return agent
+
+    def _start_console(self) -> Child:
+        path = self._write_console_config()
+        command = [sys.executable, "-m", "edge_agent.iccc", "--config", str(path)]
+        console = Child("console", command, self.layout.logs / "console.log")
+        console.start()
+        _wait_for_page(console, self.url)
+        return console
+
+    def _write_console_config(self) -> Path:
+        identity = self.pki.client(CONSOLE)
+        self.pki.command_key()
+        self.pki.recipient_key()
+        public = settings.base64_text(settings.box_public(self.layout))
+        document = {
+            "broker": f"mqtts://127.0.0.1:{self.broker.port}",
+            "ca": str(self.pki.ca),
+            "certificate": str(identity.certificate),
+            "key": str(identity.key),
+            "client_id": CONSOLE,
+            "command_key": str(self.pki.command_key_path),
+            "kid": settings.COMMAND_KID,
+            "recipient_key": str(self.pki.recipient_key_path),
+            "recipient_id": settings.RECIPIENT_ID,
+            "operator": "demo-operator",
+            "boxes": {settings.SITE: public},
+            "port": self.options.port,
+            "dvr_control": self.dvr.control.url,
+        }
+        path = self.layout.iccc / "iccc.toml"
+        path.touch(mode=0o600)
+        path.write_text(tomlkit.dumps(document), encoding="utf-8")
+        return path
+
+    def _stop(self) -> None:
+        for child in (self.agent, self.console):
+            if child is not None:
+                child.stop()
+        self.broker.stop()
+        self.dvr.stop()
+
+
+def agent_status(config: Path) -> dict[str, object]:
+    """What the running agent says of itself, through its own command line."""
+    command = [sys.executable, "-m", "edge_agent.cli", "status", "--json", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise EdgeAgentError(done.stderr.strip() or "edge-agent status failed")
+    status: dict[str, object] = json.loads(done.stdout)
+    return status
+
+
+def _wait_for_page(console: Child, url: str) -> None:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    deadline = time.monotonic() + CONSOLE_START_S
+    while time.monotonic() < deadline and console.running:
+        try:
+            with urlopen(url, timeout=1):
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise EdgeAgentError(f"the console does not answer at {url}: {console.last_words()}")
