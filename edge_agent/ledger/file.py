@@ -75,7 +75,8 @@ class LedgerFile:
         end = min(first + count, self._size)
         stretches = self._stretches
         at = max(0, bisect_right(stretches, first, key=lambda stretch: stretch.first) - 1)
-        found: list[bytes] = []
+        pruned = range(first, min(end, stretches[0].first if stretches else end))
+        found = [leaves_.pruned(self.leaf_hash(index)) for index in pruned]
         for stretch in stretches[at:]:
             if stretch.first >= end:
                 break
@@ -146,6 +147,7 @@ class LedgerFile:
         trusted = self._trusted(signed)
         self._hashes.rewind(trusted)
         readable, torn = self._rebuild_from(trusted)
+        self._hashes.trim()
         size = max(trusted, readable)
         last = self._parts[-1] if self._parts else None
         if last and not torn and readable == size:

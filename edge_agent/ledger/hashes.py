@@ -60,6 +60,10 @@ class HashFile:
         """Forget the leaves from `size` on: recovery and rollback repair only."""
         self._frontier = merkle.frontier_at(self.node, size)
 
+    def trim(self) -> None:
+        """Cut off what lies beyond `size`: hashes of leaves that did not survive. Recovery only."""
+        os.ftruncate(self._fd, _entry(self.size) * HASH_BYTES)
+
     def frontier(self, size: int) -> Frontier:
         return merkle.frontier_at(self.node, size)
 

@@ -23,11 +23,13 @@ _MAX_LEAF = 4096
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`problems` is empty when everything holds; `unsigned` leaves at the end are not covered yet."""
+    """`problems` is empty when everything holds. `pruned` leaves at the beginning and `unreadable` ones
+    elsewhere are known by their hash alone; `unsigned` leaves at the end are not covered yet."""
 
     origin: str
     size: int
     root: str
+    pruned: int
     unreadable: int
     signed: int
     cosigned: int
@@ -66,17 +68,31 @@ def verify_directory(path: Path, *, vkey: str | None = None, cosigners: tuple[st
     known = _held_against_hash_file(tree, hashes, found)
     signed = _signed_size(_text(path / "checkpoint"), vkey, known, "own checkpoint", found)
     cosigned = _cosigned_size(_text(path / "cosigned"), vkey, cosigners, known, found)
-    for start, end in _runs([i for i, leaf in enumerate(leaves) if leaf is None and i >= signed]):
-        found.check(
-            False, f"leaves {start} to {end - 1} cannot be read and no signature vouches for their hash"
-        )
-    unreadable = sum(leaf is None for leaf in leaves)
-    return Report(origin, len(known), _root(known).hex(), unreadable, signed, cosigned, tuple(found.problems))
+    gone = [index for index in range(len(known)) if index >= len(leaves) or leaves[index] is None]
+    pruned = sum(index < _oldest_part(path) for index in gone)
+    for start, end in _runs(gone[pruned:]):
+        found.check(False, f"leaves {start} to {end - 1} cannot be read, only their hashes are left")
+    return Report(
+        origin=origin,
+        size=len(known),
+        root=_root(known).hex(),
+        pruned=pruned,
+        unreadable=len(gone) - pruned,
+        signed=signed,
+        cosigned=cosigned,
+        problems=tuple(found.problems),
+    )
 
 
 def read_leaves(path: Path) -> list[bytes | None]:
     """All leaves in order, None where a body cannot be read: for `ledger show`."""
     return _read_leaves(path, _Findings())
+
+
+def _oldest_part(path: Path) -> int:
+    """Where the leaves begin whose bodies are still kept."""
+    names = (_PART.fullmatch(part.name) for part in path.glob("leaves-*.log"))
+    return min((int(match[2]) for match in names if match), default=0)
 
 
 def _read_leaves(path: Path, found: _Findings) -> list[bytes | None]:

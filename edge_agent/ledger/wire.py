@@ -9,16 +9,29 @@ document, the entries are strings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_agent.errors import FormatError
-from edge_agent.ledger.checkpoint import MAX_NOTE_BYTES, MAX_SIZE
+from edge_agent.errors import FormatError, LedgerError
+from edge_agent.ledger.checkpoint import (
+    MAX_NOTE_BYTES,
+    MAX_SIZE,
+    Note,
+    Signature,
+    Signer,
+    Verifier,
+    parse_note,
+    verifies,
+)
 from edge_agent.ledger.leaf import Json, check_entry
 
 MAX_BATCH_BYTES = 8 * 1024
 MAX_PAYLOAD_BYTES = 120 * 1024
 MAX_ENTRIES = 2048
+
+_WANT_HEADER = "ledger-want/v1"
+_WANT_TEXT = re.compile(rf"{_WANT_HEADER}\n(\S+)\n(\d{{1,16}}) (\d{{1,16}})\n\d{{1,19}}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,29 @@ class Want:
     @classmethod
     def decode(cls, payload: bytes) -> Want:
         return cls.from_json(_document(payload))
+
+    def sign(self, origin: str, ts_us: int, key: Verifier, signer: Signer) -> bytes:
+        """The payload of `dn/want`: a C2SP signed note by the mirror's key.
+
+        Its first line keeps it apart from a cosignature by the same key.
+        """
+        text = f"{_WANT_HEADER}\n{origin}\n{self.first} {self.count}\n{ts_us}\n"
+        named = Verifier(key.name, key.public)
+        return str(Note(text, (Signature(named.name, named.key_id, signer(text.encode())),))).encode()
+
+    @classmethod
+    def open(cls, payload: bytes, origin: str, key: Verifier) -> Want:
+        """Check and read a `dn/want`. A replay only makes the box send again what it sent before."""
+        note = parse_note(_text(payload))
+        named = Verifier(key.name, key.public)
+        if not any(
+            _is_by(s, named) and verifies(key.public, s.value, note.text.encode()) for s in note.signatures
+        ):
+            raise LedgerError(f"the want is not signed by {key.name}")
+        match = _WANT_TEXT.fullmatch(note.text)
+        if match is None or match[1] != origin:
+            raise FormatError("not a want for this ledger")
+        return cls.from_json({"first": int(match[2]), "count": int(match[3])})
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Want:
@@ -176,6 +212,17 @@ def _optional_note(document: Mapping[str, object], key: str) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value) > MAX_NOTE_BYTES):
         raise FormatError(f"`{key}` is a signed note")
     return value
+
+
+def _is_by(signature: Signature, key: Verifier) -> bool:
+    return (signature.name, signature.key_id) == (key.name, key.key_id)
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("not UTF-8") from error
 
 
 def _utf8(text: str) -> bytes:

@@ -116,6 +116,15 @@ class LedgerWriter:
         """
         self._queue.put(Waiting(self._encode(kind, data), urgent))
 
+    def append_tracked(self, kind: str, data: Mapping[str, Json]) -> Event:
+        """Note an urgent fact; the event that comes back is set once it is durable. Never blocks.
+
+        When the queue is full the fact is only counted, and the event stays unset.
+        """
+        durable = Event()
+        self._enqueue(_Waiting(self._encode(kind, data), urgent=True, durable=durable))
+        return durable
+
     def append_sync(self, kind: str, data: Mapping[str, Json], *, timeout_s: float = 5.0) -> int:
         """Note a fact and wait until it is durable; returns its index. Never from the ledger thread.
 
