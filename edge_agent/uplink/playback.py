@@ -42,7 +42,7 @@ class Pace:
             step_s = (header.wall_us - self._next_us) / 1e6
             if 0 < step_s <= LONGEST_PAUSE_S:
                 self._clock += step_s / self._speed
-            self._clock = max(self._clock, now - LEAD_S)  # a slow link is not made up for by a burst
+            self._clock = max(self._clock, now)  # a slow link is not made up for by a burst
         due = max(self._clock - LEAD_S, now)
         self._next_us = header.end_us
         self._clock += header.duration_us / 1e6 / self._speed

@@ -20,7 +20,9 @@ from edge_agent.clock import SystemClock
 from edge_agent.demo.pki import Pki
 from edge_agent.events import BoundedInbox, Fact
 from edge_agent.model import ClockTrust
+from edge_agent.seal.record import Flag, Header, Kind, Record, build_record, parse_record
 from edge_agent.supervisor import Worker
+from edge_agent.tap import Tap
 from edge_agent.uplink import ulid
 from edge_agent.uplink.commands import Command, CommandRole, CommandVerifier, TrustedKey, sign_command
 from edge_agent.uplink.control import ControlLink
@@ -28,9 +30,11 @@ from edge_agent.uplink.facts import LinkUp
 from edge_agent.uplink.link import Broker, Link, LinkSettings
 from edge_agent.uplink.messages import sign_message
 from edge_agent.uplink.mqtt import MqttConnection
+from edge_agent.uplink.parts import Reassembler
 
 SITE = "pump-17"
 CENTER = "iccc-test"
+ONE, TWO, THREE = (ulid.from_bytes(bytes([n] * 16)) for n in (1, 2, 3))  # leases
 F = TypeVar("F", bound=Fact)
 
 
@@ -222,3 +226,51 @@ class Box:
 
     def signed(self, nonce: str, **changes: object) -> bytes:
         return sign_command(self.operator, "op-1", self.command(nonce, **changes))
+
+
+def records(count: int, *, size: int = 3000, gop: int = 10, epoch: bytes = b"e" * 16) -> list[Record]:
+    """Key, init and `count` fragments of 0.2 s; a keyframe every `gop`."""
+
+    def build(kind: Kind, number: int, body: bytes, flags: Flag = Flag.NONE) -> Record:
+        at_us = 1_790_000_000_000_000 + max(0, number - 2) * 200_000
+        header = Header(
+            kind, b"s" * 16, epoch, number, len(body), len(body), at_us, number, b"b" * 16, bytes(32),
+            flags, duration_us=200_000 if kind is Kind.FRAGMENT else 0,
+        )  # fmt: skip
+        return build_record(header, body)
+
+    head = [build(Kind.KEY, 0, b"key"), build(Kind.INIT, 1, b"init")]
+    return head + [
+        build(Kind.FRAGMENT, 2 + i, bytes([i % 256]) * size, Flag.NONE if i % gop else Flag.KEYFRAME)
+        for i in range(count)
+    ]
+
+
+def feed(tap: Tap[Record], some: list[Record]) -> None:
+    """Publish as the capture thread does."""
+    head = [r for r in some if r.header.kind is not Kind.FRAGMENT]
+    if head:
+        tap.begin_epoch(*head)
+    for record in some[len(head) :]:
+        tap.publish(record, len(record.raw), keyframe=record.header.keyframe)
+
+
+class Viewer:
+    """Collects the records of one media session from a command centre's client."""
+
+    def __init__(self, center: Center, session: str) -> None:
+        self._center = center
+        self._session = session
+        self._parts = Reassembler(ulid.to_bytes(session))
+
+    def next(self, timeout_s: float = 8.0) -> Record:
+        while True:
+            message = self._center.messages.get(timeout=timeout_s)
+            if self._session not in message.topic:
+                continue
+            raw = self._parts.receive(message.payload)
+            if raw is not None:
+                return parse_record(raw)
+
+    def take(self, count: int) -> list[Record]:
+        return [self.next() for _ in range(count)]
