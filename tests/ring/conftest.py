@@ -69,6 +69,9 @@ class Channel:
 class Bench:
     """One ring of role main under `directory`, its clock and its inbox."""
 
+    box = BOX
+    private = PRIVATE
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.clock = ManualClock()
