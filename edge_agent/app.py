@@ -1,0 +1,294 @@
+"""The daemon's composition: builds every part once, starts them in a visible order, stops them in reverse."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from threading import Event
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edge_agent import clock as clocks
+from edge_agent import log as logs
+from edge_agent.agent.chores import Chores
+from edge_agent.agent.finder import Finder, camera_by_hand
+from edge_agent.agent.owner import Owner
+from edge_agent.agent.parts import Parts, Uplink
+from edge_agent.agent.reach import Reach
+from edge_agent.capture.loop import CaptureLoop
+from edge_agent.capture.pictures import Pictures
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.config import Config, RingClass
+from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.events import BoundedInbox
+from edge_agent.host.alive import AliveFile
+from edge_agent.host.control import ControlSocket
+from edge_agent.host.facts import HostProbe
+from edge_agent.host.notify import Notifier
+from edge_agent.host.timesync import ClockWatch
+from edge_agent.ledger.checkpoint import Verifier
+from edge_agent.ledger.cursor import Cosigners
+from edge_agent.ledger.writer import LedgerWriter
+from edge_agent.model import Camera, Role, StreamSpec
+from edge_agent.ring.plan import RingPolicy
+from edge_agent.ring.reader import RingReader
+from edge_agent.ring.sink import Rings
+from edge_agent.ring.writer import RingWriter
+from edge_agent.seal.keys import BoxKey, Recipient, choose_aead
+from edge_agent.seal.sealer import StreamSealer
+from edge_agent.supervisor import Supervisor
+from edge_agent.uplink.commands import CommandVerifier, TrustedKey
+from edge_agent.uplink.control import ControlLink
+from edge_agent.uplink.link import Link
+from edge_agent.uplink.media import MediaLink
+from edge_agent.uplink.messages import sign_message
+from edge_agent.uplink.mqtt import MqttConnection
+from edge_agent.uplink.operations import CommandRole
+from edge_agent.uplink.replicate import Replicator
+from edge_agent.uplink.settings import control_settings, media_settings
+
+log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = 0.0005  # one busy Python thread delays packets by 143 ms at the default, measured
+
+
+def run(config: Config) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code; raises EdgeAgentError when it cannot start."""
+    notifier = Notifier.from_environment()
+    logs.configure(config.log_level, under_systemd=notifier.under_systemd)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _make_directories(config)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    parts = build(config, SystemClock(ClockWatch()), notifier)
+    owner = Owner(parts, _cameras_by_hand(config))
+    _start(parts, config)
+    try:
+        owner.run(stop)
+    finally:
+        notifier.stopping()
+        _stop(parts, owner)
+    return 0
+
+
+def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
+    """Every part, connected, none started. Raises EdgeAgentError."""
+    inbox = BoundedInbox()
+    box = BoxKey.load_or_create(config.box_key)
+    boot_id, run_id = clocks.boot_id(), os.urandom(16)
+    sealing = Sealing(config, box, boot_id)
+    rings = _rings(config, clock, inbox, box, run_id) if sealing.possible else {}
+    ledger = _ledger(config, clock, inbox, box)
+    sealing.beacon = lambda: ledger.acknowledged.beacon
+    capture = CaptureLoop(
+        clock=clock,
+        inbox=inbox,
+        sink=Rings(rings),
+        sealer_for=lambda spec: sealing.sealer(spec, rings),
+        gather_s=config.capture.gather_ms / 1000,
+        fragment_s=config.capture.fragment_ms / 1000,
+        silence_s=config.capture.silence_s,
+    )
+    return Parts(
+        config=config,
+        clock=clock,
+        inbox=inbox,
+        supervisor=Supervisor(clock, inbox),
+        box=box,
+        boot_id=boot_id,
+        run_id=run_id,
+        capture=capture,
+        rings=rings,
+        reader=RingReader({role: config.ring.directory / role.value for role in rings}),
+        still_sealer=sealing.still_sealer(),
+        ledger=ledger,
+        pictures=Pictures(clock, inbox),
+        finder=Finder(config, clock, inbox),
+        reach=Reach(clock, inbox),
+        chores=Chores(clock, inbox),
+        uplink=_uplink(config, clock, inbox, box, ledger),
+        notifier=notifier,
+        alive=AliveFile(config.state.directory, boot_id),
+        host=HostProbe(config.ring.directory),
+    )
+
+
+class Sealing:
+    """Makes one sealer per stream. Without a recipient nothing may be sealed, so nothing is recorded."""
+
+    def __init__(self, config: Config, box: BoxKey, boot_id: bytes) -> None:
+        self._box = box
+        self._boot_id = boot_id
+        self._aead = choose_aead(config.keys.aead)
+        entries = [*config.keys.recipients, *filter(None, [config.keys.site_recipient])]
+        self._recipients = [Recipient(e.id, _key(f"keys.recipients.{e.id}", e.public_key)) for e in entries]
+        self.beacon: Callable[[], bytes] | None = None
+
+    @property
+    def possible(self) -> bool:
+        return bool(self._recipients)
+
+    def sealer(self, spec: StreamSpec, rings: dict[Role, RingWriter]) -> StreamSealer:
+        recorded = spec.record and spec.key.role in rings
+        previous = rings[spec.key.role].previous(spec.stream_id) if recorded else bytes(32)
+        return self._make(spec.stream_id, previous)
+
+    def still_sealer(self) -> StreamSealer | None:
+        return self._make(self._box.box_id[:16], bytes(32)) if self.possible else None
+
+    def _make(self, stream: bytes, previous: bytes) -> StreamSealer:
+        return StreamSealer(
+            box=self._box,
+            recipients=self._recipients,
+            stream_id=stream,
+            boot_id=self._boot_id,
+            aead=self._aead,
+            previous=previous,
+            beacon=self.beacon,
+        )
+
+
+def _rings(
+    config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey, run_id: bytes
+) -> dict[Role, RingWriter]:
+    wanted: dict[Role, RingClass] = {}
+    if config.capture.main == "record":
+        wanted[Role.MAIN] = config.ring.main
+    if config.capture.sub == "record":
+        wanted[Role.SUB] = config.ring.sub
+    return {
+        role: RingWriter(
+            role=role,
+            directory=config.ring.directory / role.value,
+            policy=_policy(config, bounds),
+            box_id=box.box_id,
+            run=run_id,
+            clock=clock,
+            inbox=inbox,
+        )
+        for role, bounds in wanted.items()
+    }
+
+
+def _policy(config: Config, bounds: RingClass) -> RingPolicy:
+    return RingPolicy(
+        max_bytes=bounds.max_bytes,
+        min_free_bytes=config.ring.min_free_bytes,
+        max_age_days=bounds.max_age_days,
+        segment_bytes=config.ring.segment_bytes,
+        segment_s=config.ring.segment_seconds,
+        sync_s=bounds.sync_s,
+        await_leaf=True,
+    )
+
+
+def _ledger(config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey) -> LedgerWriter:
+    cosigners = None
+    if config.keys.witness and config.keys.mirror:
+        cosigners = Cosigners(
+            witness=Verifier.parse(config.keys.witness), mirror=Verifier.parse(config.keys.mirror)
+        )
+    return LedgerWriter(
+        directory=config.state.directory / "ledger",
+        origin=f"{config.site.id}/{box.box_id.hex()[:16]}",
+        sign=box.sign,
+        public=box.public,
+        clock=clock,
+        inbox=inbox,
+        cosigners=cosigners,
+    )
+
+
+def _start(parts: Parts, config: Config) -> None:
+    """What others lean on first: the disk, the ledger, then the eyes, then the mouth."""
+    supervisor = parts.supervisor
+    for ring in parts.rings.values():
+        supervisor.start(ring, patience_s=60)  # a slow disk is not a stuck thread
+    supervisor.start(parts.ledger, patience_s=60)
+    supervisor.start(parts.chores, patience_s=120)
+    supervisor.start(parts.pictures, patience_s=60)
+    supervisor.start(parts.capture)
+    supervisor.start(parts.reach, patience_s=60)
+    supervisor.start(parts.finder, patience_s=300)
+    if parts.uplink is not None:
+        supervisor.start(parts.uplink.control, patience_s=60)
+        supervisor.start(parts.uplink.media, patience_s=60)
+    supervisor.start(ControlSocket(config.control_socket, parts.inbox.put, parts.clock))
+
+
+def _stop(parts: Parts, owner: Owner) -> None:
+    owner.goodbye()
+    late = parts.supervisor.stop()
+    if late:
+        log.error("did not stop in time: %s", ", ".join(late))
+    parts.alive.goodbye(parts.clock.now())
+
+
+def _uplink(
+    config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey, ledger: LedgerWriter
+) -> Uplink | None:
+    control = control_settings(config.site.id, config.uplink)
+    media = media_settings(config.site.id, config.uplink)
+    if control is None or media is None:
+        return None
+    replicator = Replicator(ledger.log)
+    return Uplink(
+        control=ControlLink(
+            site=config.site.id,
+            link=Link(control, clock, MqttConnection),
+            inbox=inbox,
+            clock=clock,
+            verifier=_command_verifier(config),
+            sign=lambda message: sign_message(box.private, config.site.id, message),
+            heartbeat_s=config.uplink.heartbeat_s,
+            backlog=replicator,
+        ),
+        media=MediaLink(
+            site=config.site.id,
+            link=Link(media, clock, MqttConnection),
+            inbox=inbox,
+            clock=clock,
+            linger_s=config.uplink.media_linger_s,
+        ),
+        replicator=replicator,
+    )
+
+
+def _command_verifier(config: Config) -> CommandVerifier:
+    keys = {
+        entry.kid: TrustedKey(
+            CommandRole(entry.role),
+            Ed25519PublicKey.from_public_bytes(_key(f"keys.commands.{entry.kid}", entry.public_key)),
+        )
+        for entry in config.keys.commands
+    }
+    return CommandVerifier(keys, config.site.id)
+
+
+def _cameras_by_hand(config: Config) -> tuple[Camera, ...]:
+    return tuple(
+        camera_by_hand(entry) for entry in config.cameras if entry.enabled and entry.url.get_secret_value()
+    )
+
+
+def _make_directories(config: Config) -> None:
+    for path in (config.state.directory, config.ring.directory):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgeAgentError(f"{path}: {error.strerror}; check owner and mode") from error
+
+
+def _key(name: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ConfigError([f"{name}: not base64"]) from error
+    if len(key) != 32:
+        raise ConfigError([f"{name}: a public key has 32 bytes, this one {len(key)}"])
+    return key

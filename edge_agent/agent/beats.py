@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARK_EVERY_S = 60.0
+LOOK_EVERY_S = 30.0
 STEP_S = 2.0  # NTP slews less; a larger jump of the wall clock is a fact
 DECLARE_S = 30.0  # no footage after so long: say that we are ready all the same, and why
 
@@ -27,7 +28,7 @@ class Beats:
         self._started = now
         self._next_heartbeat = now
         self._next_mark = now + MARK_EVERY_S
-        self._next_pet = now
+        self._next_pet = self._next_look = now
         self._offset_us: int | None = None
         self._ready = False
 
@@ -41,6 +42,9 @@ class Beats:
         if seconds >= self._next_mark:
             self._next_mark = seconds + MARK_EVERY_S
             self._mark()
+        if seconds >= self._next_look:
+            self._next_look = seconds + LOOK_EVERY_S
+            self._owner.footage.look()
         if seconds >= self._next_heartbeat:
             self._next_heartbeat = seconds + self._owner.parts.config.uplink.heartbeat_s
             self._owner.link.heartbeat()

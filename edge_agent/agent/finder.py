@@ -87,7 +87,7 @@ class Finder:
         """One attempt. Returns the pause before the next one, or None when it answered or must be left."""
         address = recorder.address
         try:
-            address, port = self._locate(recorder, stop)
+            address, port = self.locate(recorder, stop)
             self._inbox.put(self._question(recorder, address, port))
         except DeviceError as error:
             # asking again with the same wrong password would lock the account: leave it alone
@@ -105,7 +105,7 @@ class Finder:
             return None if final else retry_s
         return None
 
-    def _locate(self, recorder: Recorder, stop: Event) -> tuple[str, int]:
+    def locate(self, recorder: Recorder, stop: Event) -> tuple[str, int]:
         """Address and ONVIF port: configured, or discovered."""
         if recorder.address:
             return resolve(recorder.address), recorder.onvif_port or 80

@@ -1,7 +1,4 @@
-"""The owner's side of the rings: the sink that capture fills, what was synced, what is to be evicted.
-
-`RingSink` is used in the capture thread; everything else here belongs to the main thread.
-"""
+"""The owner's side of the rings: what was synced, what is evicted, what is covered. Main thread only."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent.events import Fact
 from edge_agent.ledger.leaf import Tip, tips_root
-from edge_agent.model import Role, StreamKey
+from edge_agent.model import Role
 from edge_agent.ring.facts import (
     EvictionDue,
     RingFaulted,
@@ -21,8 +18,7 @@ from edge_agent.ring.facts import (
     RingScanned,
     RingSynced,
 )
-from edge_agent.ring.writer import RingWriter
-from edge_agent.seal.record import Record
+from edge_agent.ring.reader import RingStat
 
 if TYPE_CHECKING:
     from edge_agent.agent.journal import Journal
@@ -30,18 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-class RingSink:
-    """Routes a record to the ring of its stream's role. Without a ring for a role, nothing is recorded."""
-
-    def __init__(self, rings: dict[Role, RingWriter]) -> None:
-        self._rings = rings
-
-    def reserve(self, role: Role, size: int) -> bool:
-        return self._rings[role].reserve(role, size)
-
-    def put(self, key: StreamKey, record: Record) -> None:
-        self._rings[key.role].put(key, record)
+MAX_SPANS = 500  # a camera that flaps all day must not make a reply too long to send
 
 
 class Footage:
@@ -50,6 +35,7 @@ class Footage:
         self._journal = journal
         self._tips: dict[Role, tuple[Tip, ...]] = {}
         self._faults: dict[Role, str] = {}
+        self._stats: dict[Role, RingStat] = {}
         self._leaving: list[tuple[EvictionDue, Event]] = []
         self.opened: set[Role] = set()
         self.reactions: dict[type[Fact], Callable[..., None]] = {
@@ -60,6 +46,11 @@ class Footage:
             RingRecovered: self._recovered,
             EvictionDue: self._eviction_due,
         }
+
+    @property
+    def figures(self) -> dict[Role, RingStat]:
+        """As of the last `look`."""
+        return self._stats
 
     def records(self, role: Role) -> bool:
         """Is this role's stream kept on disk, or only in RAM for live view?"""
@@ -81,6 +72,36 @@ class Footage:
         """Has any footage reached the disk?"""
         return any(self._tips.values())
 
+    def coverage(
+        self,
+        stream: bytes,
+        from_us: int,
+        to_us: int,
+        then: Callable[[dict[str, Any]], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        """Ask the disk what is recorded; `then` gets spans and gaps in microseconds of wall time."""
+        reader = self._parts.reader
+
+        def read() -> dict[str, Any]:
+            spans = reader.coverage(stream, from_us, to_us)[:MAX_SPANS]
+            gaps = reader.gaps(stream, from_us, to_us)[:MAX_SPANS]
+            return {
+                "spans": [[s.from_us, s.to_us] for s in spans],
+                "gaps": [[g.from_us, g.to_us, g.stated] for g in gaps],
+            }
+
+        self._parts.chores.ask(read, then, failed)
+
+    def look(self) -> None:
+        """Read the rings' figures again, off the main thread."""
+        self._parts.chores.ask(
+            self._parts.reader.stat, self._looked, lambda why: log.warning("ring: %s", why)
+        )
+
+    def _looked(self, stats: tuple[RingStat, ...]) -> None:
+        self._stats = {stat.role: stat for stat in stats}
+
     def tick(self) -> None:
         """Let go of the segments whose eviction is noted durably."""
         for due, noted in self._leaving:
@@ -89,18 +110,21 @@ class Footage:
         self._leaving = [(due, noted) for due, noted in self._leaving if not noted.is_set()]
 
     def status(self) -> dict[str, dict[str, Any]]:
-        stats = self._parts.reader.stat()
+        return {role.value: self._ring_status(role) for role in self._parts.rings}
+
+    def _ring_status(self, role: Role) -> dict[str, Any]:
+        stat = self._stats.get(role)
+        counters = self._parts.rings[role].counters()
         return {
-            role.value: {
-                "bytes": stats[role].bytes,
-                "max_bytes": self.budget(role),
-                "segments": stats[role].segments,
-                "days": stats[role].days_held,
-                "damaged": stats[role].damaged_ranges,
-                "fault": self._faults.get(role, ""),
-                "refused": ring.counters().refused,
-            }
-            for role, ring in self._parts.rings.items()
+            "bytes": stat.held_bytes if stat else 0,
+            "max_bytes": self.budget(role),
+            "segments": stat.segments if stat else 0,
+            "oldest_us": stat.oldest_us if stat else None,
+            "days": round(stat.days, 3) if stat else 0.0,
+            "damaged_ranges": stat.damaged_ranges if stat else 0,
+            "fault": self._faults.get(role, ""),
+            "refused": counters.refused,
+            "faults": counters.faults,
         }
 
     def budget(self, role: Role) -> int:

@@ -27,16 +27,18 @@ MARKS = {
 
 
 class Journal:
-    def __init__(self, ledger: LedgerWriter) -> None:
+    def __init__(self, ledger: LedgerWriter, run_id: bytes) -> None:
         self._ledger = ledger
+        self._run_id = run_id
+        self._run = int.from_bytes(run_id[:4])
 
-    def boot(self, ending: str, last_alive: Instant | None, run: str) -> None:
+    def boot(self, ending: str, last_alive: Instant | None) -> None:
         """The run began; `ending` is how the one before ended, as far as the box can know."""
         self._ledger.append(
             "boot",
             {
                 "software": __version__,
-                "run": run,
+                "run": self._run_id.hex(),
                 "before": ending,
                 "alive": timestamp(last_alive.wall_us) if last_alive else None,
             },
@@ -56,7 +58,9 @@ class Journal:
     def recorder(self, name: str, address: str, step: str, sentence: str) -> None:
         """A recorder that answered before does not, or the other way round (`step` empty)."""
         self._ledger.append(
-            "recorder", {"recorder": name, "address": address, "step": step, "text": sentence[:512]}, urgent=True
+            "recorder",
+            {"recorder": name, "address": address, "step": step, "text": sentence[:512]},
+            urgent=True,
         )
 
     def command(self, command: Command, outcome: str, text: str = "") -> None:
@@ -94,6 +98,10 @@ class Journal:
     def worker_failed(self, worker: str, reason: str) -> None:
         self._ledger.append("worker", {"worker": worker, "text": reason[:256]}, urgent=True)
 
+    def strangers(self, leaf: dict[str, Any]) -> None:
+        """Bytes from outside that nobody we know has signed; one leaf a minute at most."""
+        self._ledger.append("strangers", leaf)
+
     def local(self, op: str, who: str, camera: str = "") -> None:
         """Somebody at the shop looked."""
         self._ledger.append("local", {"op": op, "who": who, "camera": camera})
@@ -101,7 +109,12 @@ class Journal:
     def ring_opened(self, fact: RingOpened) -> None:
         self._ledger.append(
             "ring",
-            {"role": fact.role.value, "held": fact.held_bytes, "segments": fact.segments, "clean": fact.clean},
+            {
+                "role": fact.role.value,
+                "held": fact.held_bytes,
+                "segments": fact.segments,
+                "clean": fact.clean,
+            },
         )
 
     def ring_scanned(self, fact: RingScanned) -> None:

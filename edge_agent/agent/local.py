@@ -50,7 +50,11 @@ def status(owner: Owner) -> dict[str, Any]:
         },
         "clock": {"wall": reports.local_time(now.wall_us, zone), "trust": now.trust.name.lower()},
         "workers": {"restarts": parts.supervisor.restarts(), "stuck": parts.supervisor.stuck()},
-        "dropped": {"inbox": parts.inbox.dropped, "pictures": parts.pictures.dropped, "reach": parts.reach.dropped},
+        "dropped": {
+            "inbox": parts.inbox.dropped,
+            "pictures": parts.pictures.dropped,
+            "reach": parts.reach.dropped,
+        },
         "decode_pid": parts.pictures.child_pid,
     }
 

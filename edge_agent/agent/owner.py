@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 
 from edge_agent.agent import handlers, local, roster
 from edge_agent.agent.beats import Beats
 from edge_agent.agent.cameras import Cameras, Watched, Wiring
+from edge_agent.agent.chores import ChoreDone, ChoreFailed
 from edge_agent.agent.finder import RecorderFailed, RecorderFound
 from edge_agent.agent.footage import Footage
 from edge_agent.agent.jobs import Jobs
@@ -21,6 +23,7 @@ from edge_agent.agent.parts import Parts
 from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
+from edge_agent.agent.viewings import Viewings
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
 from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
 from edge_agent.health.rules import Changed, Sight
@@ -41,16 +44,18 @@ class Owner:
         self.cameras = Cameras(parts.config)
         self.recorders: dict[str, RecorderView] = {}
         self.stream_ids: dict[StreamKey, bytes] = {}
-        self.journal = Journal(parts.ledger)
+        self.journal = Journal(parts.ledger, parts.run_id)
         self.footage = Footage(parts, self.journal)
-        self.link = LinkDesk(self)
+        self.viewings = Viewings(self)
+        self._last = parts.alive.previous()
+        self.link = LinkDesk(self, self._last)
         self.snapshots = SnapshotDesk(
             parts.capture, parts.pictures, parts.clock, parts.config.snapshots.quality
         )
         self._known = known
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
-        self._beats = Beats(self)
+        self.beats = Beats(self)
         self._reactions: dict[type[Fact], Callable[..., None]] = {
             RecorderFound: self._recorder_found,
             RecorderFailed: self._recorder_failed,
@@ -64,14 +69,15 @@ class Owner:
             CommandRefused: self._command_refused,
             ControlAsked: lambda fact: local.answer(self, fact),
             WorkerFailed: self._worker_failed,
+            ChoreDone: lambda fact: fact.then(fact.answer),
+            ChoreFailed: lambda fact: fact.failed(fact.reason),
             **self.footage.reactions,
             **self.link.reactions,
         }
 
     def run(self, stop: Event) -> None:
         """Until `stop`: react to facts, let time pass."""
-        last = self.parts.alive.previous()
-        self.journal.boot(last.ending.value, last.alive, self.parts.run_id.hex())
+        self.journal.boot(self._last.ending.value, self._last.alive)
         self._wire(self.cameras.admit(self._known, self.parts.clock.now()))
         while not stop.is_set():
             fact = self.parts.inbox.take(LONGEST_WAIT_S)
@@ -79,6 +85,10 @@ class Owner:
                 self.react(fact)
                 fact = self.parts.inbox.take(0)
             self.tick()
+
+    def goodbye(self) -> None:
+        """An orderly end: the last leaf, while the ledger still runs."""
+        self.journal.stop("stopped")
 
     def react(self, fact: Fact) -> None:
         reaction = self._reactions.get(type(fact))
@@ -90,7 +100,7 @@ class Owner:
             self._changed(change)
         self.link.tick()
         self._jobs.run_due()
-        self._beats.tick()
+        self.beats.tick()
 
     def take_scheduled_snapshots(self) -> None:
         """A picture of every camera that sees, for the command centre."""
@@ -109,7 +119,12 @@ class Owner:
         wiring = self.cameras.admit(cameras, fact.at)
         if before is None or before.sentence or wiring.start:
             log.info(
-                "%s: %s %s at %s, %d cameras", fact.recorder, fact.make, fact.model, fact.address, len(cameras)
+                "%s: %s %s at %s, %d cameras",
+                fact.recorder,
+                fact.make,
+                fact.model,
+                fact.address,
+                len(cameras),
             )
         if before is not None and before.sentence:
             self.journal.recorder(fact.recorder, fact.address, "", "answers again")
@@ -129,6 +144,7 @@ class Owner:
             self.parts.capture.stop_stream(key)
         for key, camera, endpoint in wiring.start:
             self.stream_ids[key] = stream_id(self.parts.box.box_id, camera.uid, key.role)
+            self.parts.capture.tap(key)  # from now on it holds the newest group of pictures for viewers
             record = self.footage.records(key.role)
             self.parts.capture.start_stream(StreamSpec(key, endpoint, self.stream_ids[key], record))
         if wiring.start:
@@ -136,7 +152,7 @@ class Owner:
             self.link.say_who_is_here()
 
     @property
-    def _roster_path(self):  # type: ignore[no-untyped-def]
+    def _roster_path(self) -> Path:
         return self.parts.config.state.directory / "cameras.json"
 
     def _save_roster(self) -> None:
@@ -152,7 +168,9 @@ class Owner:
         self._settle(self.cameras.started(fact))
 
     def _stream_lost(self, fact: StreamLost) -> None:
-        again = "stopped until the configuration changes" if fact.auth else f"again in {fact.retry_in_s:.0f} s"
+        again = (
+            "stopped until the configuration changes" if fact.auth else f"again in {fact.retry_in_s:.0f} s"
+        )
         log.warning("%s: %s; %s", fact.key, fact.reason, again)
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
         self._settle(self.cameras.lost(fact))
@@ -167,7 +185,7 @@ class Owner:
     def _changed(self, change: Changed) -> None:
         """Suspicion is not told; darkness, and sight after darkness, are."""
         watched = self.cameras.get(change.health.camera)
-        if watched is None or Sight.SUSPECT in (change.health.state,) or not _worth_telling(change):
+        if watched is None or not _worth_telling(change):
             return
         leaf = change_leaf(change, watched, self._due(watched))
         log.warning("%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
@@ -191,5 +209,6 @@ class Owner:
 
 
 def _worth_telling(change: Changed) -> bool:
-    """A camera that hiccuped (up, suspect, up) has not changed."""
-    return not (change.before is Sight.SUSPECT and change.health.state is Sight.UP)
+    """A suspicion is not a change, and neither is a hiccup (up, suspect, up)."""
+    before, after = change.before, change.health.state
+    return after is not Sight.SUSPECT and not (before is Sight.SUSPECT and after is Sight.UP)

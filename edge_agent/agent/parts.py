@@ -1,9 +1,10 @@
-"""What the owner works with: built by `app.py`, owned by their own threads, spoken to from the main thread."""
+"""What the owner works with: built by `app.py`, run by their own threads, spoken to from the main one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_agent.agent.chores import Chores
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.reach import Reach
 from edge_agent.capture.loop import CaptureLoop
@@ -52,6 +53,7 @@ class Parts:
     pictures: Pictures
     finder: Finder
     reach: Reach
+    chores: Chores
     uplink: Uplink | None
     notifier: Notifier
     alive: AliveFile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -136,6 +137,10 @@ def _stream(stats: StreamStats) -> dict[str, Any]:
         "dropped_fragments": stats.dropped_fragments,
         "reconnects": stats.reconnects,
     }
+
+
+def base64_text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
 
 
 def local_time(wall_us: int, zone: str) -> str:

@@ -17,7 +17,7 @@ from edge_agent.model import Keyframe, Role, StreamKey
 STALE_S = 15.0  # older than this, a keyframe says nothing about now; longer for cameras with long GOPs
 MAX_WAITING = 64
 
-Taken = Callable[[PictureReady], None]
+Taken = Callable[[PictureReady], object]
 Failed = Callable[[str], None]
 
 
@@ -63,9 +63,9 @@ class SnapshotDesk:
     def _newest(self, camera: str) -> Keyframe | None:
         """The full picture if there is one, else the small one."""
         frames = [self._capture.keyframe(StreamKey(camera, role)) for role in (Role.MAIN, Role.SUB)]
-        fresh = [f for f in frames if f is not None and self._age_s(f) <= self._patience_s(f.key)]
         known = [f for f in frames if f is not None]
-        return (fresh or known or [None])[0]
+        fresh = [f for f in known if self._age_s(f) <= self._patience_s(f.key)]
+        return next(iter(fresh or known), None)
 
     def _age_s(self, keyframe: Keyframe) -> float:
         return (self._clock.now().boot_ns - keyframe.at.boot_ns) / 1e9

@@ -27,7 +27,9 @@ class BrokerChoice(StrEnum):
 
 def demo(
     cameras: Annotated[int, typer.Option(min=1, max=16, help="How many cameras the DVR has.")] = 4,
-    state: Annotated[Path, typer.Option(help="Keys, footage and logs; kept for the next time.")] = Path("state"),
+    state: Annotated[Path, typer.Option(help="Keys, footage and logs; kept for the next time.")] = Path(
+        "state"
+    ),
     broker: Annotated[BrokerChoice, typer.Option(help="Which MQTT broker.")] = BrokerChoice.auto,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the console's page.")] = 8000,
     headless: Annotated[bool, typer.Option("--headless", help="Measure and end; no table.")] = False,

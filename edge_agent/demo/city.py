@@ -24,8 +24,8 @@ from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.demo.pki import Pki
 from edge_agent.demo.settings import Layout
 from edge_agent.errors import EdgeAgentError
-from edge_agent.iccc.client import ClientSettings, IcccClient
 from edge_agent.iccc.belief import TrustedBoxes
+from edge_agent.iccc.client import ClientSettings, IcccClient
 from edge_agent.iccc.link import TlsFiles
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,9 @@ class City:
         self.agent = self._start_agent()
 
     def _start_agent(self) -> Child:
-        config = settings.write_agent_config(self.layout, self.pki, self.broker.port, self.dvr.endpoint)
+        config = settings.write_agent_config(
+            self.layout, self.pki, self.broker.port, self.dvr.endpoint_reference
+        )
         command = [sys.executable, "-m", "edge_agent.cli", "run", "--config", str(config)]
         agent = Child("agent", command, self.layout.logs / "agent.log")
         agent.start()
@@ -155,7 +157,7 @@ class City:
             "operator": "demo-operator",
             "boxes": {settings.SITE: public},
             "port": self.options.port,
-            "dvr_control": self.dvr.control.url,
+            "dvr_control": f"http://127.0.0.1:{self.dvr.control.port}",
         }
         path = self.layout.iccc / "iccc.toml"
         path.touch(mode=0o600)
@@ -187,7 +189,7 @@ def _wait_for_page(console: Child, url: str) -> None:
     deadline = time.monotonic() + CONSOLE_START_S
     while time.monotonic() < deadline and console.running:
         try:
-            with urlopen(url, timeout=1):
+            with urlopen(url, timeout=1):  # noqa: S310 - our own page on loopback
                 return
         except (URLError, OSError):
             time.sleep(0.1)

@@ -122,7 +122,7 @@ def _wait_for_cameras(city: City, ear: Ear, report: Report) -> list[str]:
 
 
 def _measure_live(client: IcccClient, cameras: list[str], report: Report) -> None:
-    """Warm starts in turn over all cameras; the first start of all opens the media connection and is not one."""
+    """Warm starts in turn over all cameras; the very first opens the media connection and is not one."""
     measured: list[LiveMeasured] = []
     try:
         for camera in cameras[:1]:
@@ -148,7 +148,7 @@ def _take_snapshot(client: IcccClient, cameras: list[str], report: Report) -> No
         return
     try:
         still = client.snapshot(settings.SITE, cameras[0], operator=OPERATOR, reason="demo report")
-        with av.open(io.BytesIO(still.jpeg), format="mjpeg") as picture:
+        with av.open(io.BytesIO(still.jpeg), mode="r", format="mjpeg") as picture:
             report.snapshot_ok = next(picture.decode(video=0)).width > 0
     except (EdgeAgentError, av.error.FFmpegError, StopIteration) as error:
         report.snapshot_ok = False

@@ -40,6 +40,10 @@ class LastRun:
     alive: Instant | None = None
     boot_id: bytes = b""
 
+    @property
+    def clean(self) -> bool:
+        return self.ending in (Ending.STOPPED, Ending.BOX_SHUTDOWN)
+
 
 class AliveFile:
     """Owned by the main thread. Write errors are logged once and tried again at the next turn."""

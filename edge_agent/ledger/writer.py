@@ -122,7 +122,7 @@ class LedgerWriter:
         When the queue is full the fact is only counted, and the event stays unset.
         """
         durable = Event()
-        self._enqueue(_Waiting(self._encode(kind, data), urgent=True, durable=durable))
+        self._queue.put(Waiting(self._encode(kind, data), urgent=True, durable=durable))
         return durable
 
     def append_sync(self, kind: str, data: Mapping[str, Json], *, timeout_s: float = 5.0) -> int:

@@ -105,6 +105,12 @@ class RingWriter:
         tip = self._tips.get(stream_id) or (self._previous or {}).get(stream_id)
         return tip.digest if tip else NO_DIGEST
 
+    @property
+    def segment_number(self) -> int:
+        """The open segment, 0 before the first. Any thread."""
+        opened = self._open
+        return opened.number if opened else 0
+
     def counters(self) -> RingCounters:
         return RingCounters(
             self._intake.held,

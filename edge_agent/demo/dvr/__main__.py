@@ -71,6 +71,7 @@ def _announce(device: Device, control: ControlDesk) -> None:
         "http_port": device.http.port,
         "control_port": control.server.port,
         "channels": list(device.recorder.config.inputs),
+        "endpoint_reference": device.endpoint,
     }
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()

@@ -123,6 +123,7 @@ class VirtualDvr:
         self.host = str(options.get("host", "127.0.0.1"))
         self.channels: tuple[int, ...] = ()
         self.rtsp_port = self.http_port = 0
+        self.endpoint_reference = ""
         self.control = DvrControl(0)
         self._start_s = start_s
         named = {"channels": listed, "brand": brand, "user": user}
@@ -157,6 +158,7 @@ class VirtualDvr:
             raise DeviceError("start", "the virtual DVR did not start: see its message on stderr") from error
         self.rtsp_port, self.http_port = int(ready["rtsp_port"]), int(ready["http_port"])
         self.channels = tuple(ready["channels"])
+        self.endpoint_reference = str(ready["endpoint_reference"])
         self.control = DvrControl(int(ready["control_port"]))
 
     def stop(self) -> int:

@@ -29,7 +29,7 @@ class Device:
         self._onvif = OnvifService(self.recorder, self.events)
         self.http = HttpServer(config.host, config.http_port, self._onvif.answer)
         self._discovery = DiscoveryResponder(self._announcement, config.host, config.interfaces)
-        self._endpoint = f"urn:uuid:{uuid.uuid5(_NAMESPACE, config.serial)}"
+        self.endpoint = f"urn:uuid:{uuid.uuid5(_NAMESPACE, config.serial)}"
         self._changing = asyncio.Lock()
 
     async def switch_on(self) -> None:
@@ -87,4 +87,4 @@ class Device:
         faults = self.recorder.faults.device
         xaddr = f"http://{self._onvif.addresses(local_address).http}{onvif_device.DEVICE_PATH}"
         scopes = onvif_device.scopes(self.recorder)
-        return Announcement(self._endpoint, scopes, xaddr, faults.probe_types, faults.probe_header)
+        return Announcement(self.endpoint, scopes, xaddr, faults.probe_types, faults.probe_header)

@@ -1,0 +1,229 @@
+"""One function per remote command. Every check on the signature, session, time and role has passed.
+
+Main thread only. Each answers `accepted` at once and then exactly one end; both are leaves of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from edge_agent.agent import local
+from edge_agent.capture.pictures import PictureReady
+from edge_agent.errors import EdgeAgentError
+from edge_agent.model import Role, StreamKey
+from edge_agent.uplink.commands import Command
+from edge_agent.uplink.messages import Lifecycle, ReplyData
+from edge_agent.uplink.operations import (
+    CameraArgs,
+    LiveRenewArgs,
+    LiveStartArgs,
+    LiveStopArgs,
+    PlaybackSeekArgs,
+    PlaybackStartArgs,
+    PlaybackStopArgs,
+    RangeArgs,
+)
+
+if TYPE_CHECKING:
+    from edge_agent.agent.owner import Owner
+
+LEASE_S = 60  # of a playback; every seek and renewal begins it anew
+SILENT = frozenset({"live.renew"})  # a viewing is one leaf, not one every few seconds
+
+
+class CommandFailed(EdgeAgentError):
+    """The command cannot be carried out; `code` goes into the reply."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Task:
+    """One command under way: says where it stands to the command centre and to the ledger."""
+
+    def __init__(self, owner: Owner, command: Command) -> None:
+        self._owner = owner
+        self.command = command
+
+    def accept(self) -> None:
+        self._tell(Lifecycle.ACCEPTED)
+        self._note("received")
+
+    def done(self, **result: JsonValue) -> None:
+        self._tell(Lifecycle.DONE, result=result)
+        self._note("done")
+
+    def fail(self, code: str, text: str) -> None:
+        self._tell(Lifecycle.FAILED, code=code, text=text[:512])
+        self._note("failed", text)
+
+    def _tell(self, status: Lifecycle, **more: Any) -> None:
+        self._owner.link.reply(ReplyData(command=self.command.id, op=self.command.op, status=status, **more))
+
+    def _note(self, outcome: str, text: str = "") -> None:
+        if self.command.op not in SILENT:
+            self._owner.journal.command(self.command, outcome, text)
+
+
+def obey(owner: Owner, command: Command) -> None:
+    """Carry out a verified command."""
+    task = Task(owner, command)
+    handler = _HANDLERS.get(command.op)
+    if handler is None:
+        task.fail("unsupported", f"{command.op} is not built into this version")
+        return
+    task.accept()
+    try:
+        handler(owner, task)
+    except CommandFailed as failure:
+        task.fail(failure.code, str(failure))
+    except EdgeAgentError as error:
+        task.fail("refused", str(error))
+
+
+def operations() -> tuple[str, ...]:
+    """What this version can do, for the birth."""
+    return tuple(sorted(_HANDLERS))
+
+
+def _snapshot(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, CameraArgs)
+    _known(owner, args.camera)
+
+    def taken(fact: PictureReady) -> None:
+        if owner.link.publish_snapshot(fact):
+            task.done(taken=fact.taken.wall_us, stream=str(fact.key))
+        else:
+            task.fail("busy", "too many snapshots are waiting to be sent")
+
+    owner.snapshots.ask(args.camera, taken, lambda why: task.fail("no_picture", why))
+
+
+def _live_start(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, LiveStartArgs)
+    _known(owner, args.camera)
+    key = StreamKey(args.camera, args.role)
+    owner.viewings.open_stream(key)
+    started = owner.link.media.start_live(
+        args.camera, args.role, owner.parts.capture.tap(key), lease=task.command.id, lease_s=args.lease_s
+    )
+    owner.viewings.begun(started.session, key)
+    task.done(**started.model_dump(mode="json", exclude_none=True))
+
+
+def _live_renew(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, LiveRenewArgs)
+    if not owner.link.media.renew(args.session, args.lease, args.lease_s):
+        raise CommandFailed("no_session", "this viewing has ended; start it again")
+    task.done()
+
+
+def _live_stop(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, LiveStopArgs)
+    owner.link.media.stop(args.session, args.lease)
+    task.done()
+
+
+def _playback_start(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, PlaybackStartArgs)
+    stream = _stream_id(owner, args.camera, args.role)
+    started = owner.link.media.start_playback(
+        args.camera,
+        args.role,
+        owner.parts.reader.records(stream, args.from_us, args.to_us),
+        lease=task.command.id,
+        lease_s=LEASE_S,
+        speed=args.speed,
+    )
+    owner.viewings.playing(started.session, stream, args, task.command.id)
+    task.done(**started.model_dump(mode="json", exclude_none=True))
+
+
+def _playback_seek(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, PlaybackSeekArgs)
+    playing = owner.viewings.playback(args.session)
+    if playing is None:
+        raise CommandFailed("no_session", "this playback has ended; start it again")
+    records = owner.parts.reader.records(playing.stream, args.from_us, playing.to_us)
+    if not owner.link.media.seek_playback(args.session, records, speed=playing.speed):
+        raise CommandFailed("no_session", "this playback has ended; start it again")
+    task.done()
+
+
+def _playback_stop(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, PlaybackStopArgs)
+    playing = owner.viewings.playback(args.session)
+    if playing is not None:
+        owner.link.media.stop(args.session, playing.lease)
+    task.done()
+
+
+def _coverage(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, RangeArgs)
+    stream = _stream_id(owner, args.camera, args.role)
+    owner.footage.coverage(
+        stream,
+        args.from_us,
+        args.to_us,
+        lambda found: task.done(**found),
+        lambda why: task.fail("unreadable", why),
+    )
+
+
+def _cameras_list(owner: Owner, task: Task) -> None:
+    task.done(cameras=local.status(owner)["cameras"])
+
+
+def _rediscover(owner: Owner, task: Task) -> None:
+    owner.parts.finder.rediscover()
+    task.done()
+
+
+def _diagnose(owner: Owner, task: Task) -> None:
+    task.done(**local.status(owner))
+
+
+def _clock_report(owner: Owner, task: Task) -> None:
+    now = owner.parts.clock.now()
+    task.done(wall_us=now.wall_us, boot_ms=now.boot_ns // 1_000_000, trust=int(now.trust))
+
+
+def _known(owner: Owner, camera: str) -> None:
+    if owner.cameras.get(camera) is None:
+        raise CommandFailed("no_camera", f"this site has no camera {camera}")
+
+
+def _stream_id(owner: Owner, camera: str, role: Role) -> bytes:
+    _known(owner, camera)
+    stream = owner.stream_ids.get(StreamKey(camera, role))
+    if stream is None or not owner.footage.records(role):
+        raise CommandFailed("not_recorded", f"{camera}/{role.value} is not recorded here")
+    return stream
+
+
+_HANDLERS: dict[str, Callable[[Owner, Task], None]] = {
+    "snapshot": _snapshot,
+    "live.start": _live_start,
+    "live.renew": _live_renew,
+    "live.stop": _live_stop,
+    "playback.start": _playback_start,
+    "playback.seek": _playback_seek,
+    "playback.stop": _playback_stop,
+    "ring.coverage": _coverage,
+    "cameras.list": _cameras_list,
+    "cameras.rediscover": _rediscover,
+    "diagnose": _diagnose,
+    "clock.report": _clock_report,
+}

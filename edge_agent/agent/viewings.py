@@ -1,0 +1,68 @@
+"""Who watches what: opens a stream that is only opened on demand, closes it after its last viewer.
+
+Main thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_agent.errors import UplinkError
+from edge_agent.model import Camera, Endpoint, Role, StreamKey, StreamSpec
+from edge_agent.seal.keys import stream_id
+from edge_agent.uplink.facts import ViewingEnded
+from edge_agent.uplink.operations import PlaybackStartArgs
+
+if TYPE_CHECKING:
+    from edge_agent.agent.owner import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """What a seek needs to know of its playback."""
+
+    stream: bytes
+    lease: str
+    to_us: int
+    speed: float | None
+
+
+class Viewings:
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._live: dict[str, StreamKey] = {}
+        self._playing: dict[str, Playing] = {}
+        self._opened: set[StreamKey] = set()
+
+    def open_stream(self, key: StreamKey) -> None:
+        """Make sure the stream runs. Raises UplinkError when this camera has none in that role."""
+        if key in self._owner.stream_ids or key in self._opened:
+            return
+        watched = self._owner.cameras.get(key.camera)
+        endpoint = _endpoint(watched.camera, key.role) if watched else None
+        if watched is None or endpoint is None:
+            raise UplinkError(f"{key.camera} has no {key.role.value} stream")
+        stream = stream_id(self._owner.parts.box.box_id, watched.camera.uid, key.role)
+        self._owner.parts.capture.start_stream(StreamSpec(key, endpoint, stream, record=False))
+        self._opened.add(key)
+
+    def begun(self, session: str, key: StreamKey) -> None:
+        self._live[session] = key
+
+    def playing(self, session: str, stream: bytes, args: PlaybackStartArgs, lease: str) -> None:
+        self._playing[session] = Playing(stream, lease, args.to_us, args.speed)
+
+    def playback(self, session: str) -> Playing | None:
+        return self._playing.get(session)
+
+    def ended(self, fact: ViewingEnded) -> None:
+        self._playing.pop(fact.session, None)
+        key = self._live.pop(fact.session, None)
+        if key in self._opened and key not in self._live.values():
+            self._opened.discard(key)
+            self._owner.parts.capture.stop_stream(key)
+
+
+def _endpoint(camera: Camera, role: Role) -> Endpoint | None:
+    return camera.main if role is Role.MAIN else camera.sub

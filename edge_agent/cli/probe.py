@@ -1,0 +1,121 @@
+"""`camera test`: opens what the daemon would open, with the daemon's own code, and tells each step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from edge_agent.agent.finder import Finder, camera_by_hand, credentials_of
+from edge_agent.capture.loop import CaptureLoop
+from edge_agent.capture.ports import StreamStats
+from edge_agent.clock import SystemClock
+from edge_agent.config import Config, Recorder
+from edge_agent.errors import ConfigError, DeviceError
+from edge_agent.events import BoundedInbox, StreamLost, StreamStarted
+from edge_agent.log import redact
+from edge_agent.model import Endpoint, Role, StreamKey, StreamSpec
+from edge_agent.ring.sink import Rings
+from edge_agent.seal.keys import BoxKey, Recipient, generate_recipient
+from edge_agent.seal.record import Aead
+from edge_agent.seal.sealer import StreamSealer
+
+SETTLE_S = 2.0  # after the first picture: long enough to measure rate and bandwidth
+
+
+def configured(config: Config, name: str, seconds: float) -> bool:
+    """Test one recorder or camera by its name, or all of them. Raises ConfigError for an unknown name."""
+    recorders = [r for r in config.recorders if name in ("", r.name)]
+    by_hand = [c for c in config.cameras if name in ("", c.id) and c.url.get_secret_value()]
+    if not recorders and not by_hand:
+        known = ", ".join([*(r.name for r in config.recorders), *(c.id for c in config.cameras)]) or "none"
+        raise ConfigError([f"no recorder or camera {name!r} in the configuration; known: {known}"])
+    good = [_recorder(config, recorder, seconds) for recorder in recorders]
+    for entry in by_hand:
+        camera = camera_by_hand(entry)
+        good += [stream(entry.id, e, seconds) for e in (camera.main, camera.sub) if e]
+    return all(good)
+
+
+def stream(name: str, endpoint: Endpoint, seconds: float) -> bool:
+    """Open one RTSP stream until it shows a picture; prints one line."""
+    key = StreamKey(redact(name), Role.MAIN)
+    inbox = BoundedInbox()
+    with _capture(inbox) as capture:
+        capture.start_stream(StreamSpec(key, endpoint, bytes(16), record=False))
+        deadline = time.monotonic() + seconds
+        why = f"no picture in {seconds:.0f} s"
+        while time.monotonic() < deadline:
+            fact = inbox.take(0.2)
+            if isinstance(fact, StreamStarted):
+                time.sleep(SETTLE_S)
+                print(f"  {key.camera}: good, {_figures(fact, capture.stats()[key])}")
+                return True
+            if isinstance(fact, StreamLost):
+                why = fact.reason
+                if fact.refused:
+                    break
+    print(f"  {key.camera}: {redact(why)}")
+    return False
+
+
+def _recorder(config: Config, recorder: Recorder, seconds: float) -> bool:
+    """All of ONVIF's steps, then a picture from every channel."""
+    from edge_agent.capture import device
+
+    print(f"{recorder.name}:")
+    try:
+        clock = SystemClock()
+        address, port = Finder(config, clock, BoundedInbox()).locate(recorder, Event())
+        report = device.probe(
+            address,
+            port,
+            credentials_of(recorder),
+            clock=clock,
+            on_step=lambda step: print(f"  {step.name}: {redact(step.sentence)}"),
+        )
+    except DeviceError as error:
+        print(f"  {error.step}: {redact(str(error))}")
+        return False
+    streams = [
+        (f"channel {channel.number} {role}", endpoint)
+        for channel in report.channels
+        for role, endpoint in (("main", channel.main), ("sub", channel.sub))
+        if endpoint is not None
+    ]
+    good = [stream(name, endpoint, seconds) for name, endpoint in streams]
+    return all(good)
+
+
+def _figures(fact: StreamStarted, stats: StreamStats) -> str:
+    gop = f", a keyframe every {stats.gop_s:.1f} s" if stats.gop_s else ""
+    return (
+        f"{fact.codec.value} {fact.width}x{fact.height}, {stats.fps:.0f} pictures/s, "
+        f"{stats.kbps:.0f} kbit/s{gop}"
+    )
+
+
+@contextmanager
+def _capture(inbox: BoundedInbox) -> Iterator[CaptureLoop]:
+    """The daemon's capture with nothing behind it: records are sealed to a key that is thrown away."""
+    clock, stop = SystemClock(), Event()
+    box, (_, public) = BoxKey(bytes(32)), generate_recipient()
+
+    def sealer(spec: StreamSpec) -> StreamSealer:
+        return StreamSealer(
+            box=box,
+            recipients=[Recipient("nobody", public)],
+            stream_id=spec.stream_id,
+            boot_id=bytes(16),
+            aead=Aead.CHACHA20_POLY1305,
+        )
+
+    capture = CaptureLoop(clock=clock, inbox=inbox, sink=Rings({}), sealer_for=sealer)
+    thread = Thread(target=capture.run, args=(stop, lambda: None), name="capture", daemon=True)
+    thread.start()
+    try:
+        yield capture
+    finally:
+        stop.set()
+        thread.join(3)
