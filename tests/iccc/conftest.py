@@ -62,6 +62,7 @@ from edge_agent.uplink.topics import Down, MediaKind, Up
 SITE = "pump-17"
 KID = "desk-1"
 RECIPIENT = "iccc-1"
+HEARTBEAT_S = 2.0
 FRAGMENT_TICKS = 18_000
 
 
@@ -237,13 +238,10 @@ class FakeBox:
     def start(self) -> None:
         self._control.on_message = self._on_message
         self._control.subscribe([(topics.down(SITE, Down.COMMAND), SubscribeOptions(qos=1))])
-        self._pacer.start()
-        self._commands.start()
         self.say_state("online")
         self.say_birth()
-        self.say_heartbeat()
-        for camera in self.names:
-            self.send_snapshot(camera)
+        self._pacer.start()
+        self._commands.start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -388,7 +386,11 @@ class FakeBox:
                     del self.sessions[key]
 
     def _pace(self) -> None:
+        heartbeat_due = 0.0
         while not self._stop.is_set():
+            if time.monotonic() > heartbeat_due:
+                heartbeat_due = time.monotonic() + HEARTBEAT_S
+                self.say_heartbeat()
             with self._lock:
                 due = min(stream.tick() for stream in self.streams.values())
             self._stop.wait(max(0.001, due - time.monotonic()))
@@ -521,18 +523,27 @@ class Page:
              "--remote-debugging-port=0", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
+        self._open = contextlib.ExitStack()
+        self._open.callback(self._end)
+        self._ids = itertools.count(1)
+        self.errors: list[str] = []
+        try:
+            self._socket = self._open.enter_context(self._attach(profile))
+            for domain in ("Page", "Runtime", "Log"):
+                self.call(f"{domain}.enable")
+            self.resize(width, height)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _attach(self, profile: Path) -> Any:
         port_file = profile / "DevToolsActivePort"
         wait_until(lambda: port_file.exists() and port_file.read_text().strip(), 30)
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as reply:
             targets = json.load(reply)
         target = next(t for t in targets if t["type"] == "page")
-        self._socket = connect(target["webSocketDebuggerUrl"], max_size=64 * 1024**2)
-        self._ids = itertools.count(1)
-        self.errors: list[str] = []
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-        self.resize(width, height)
+        return connect(target["webSocketDebuggerUrl"], max_size=64 * 1024**2)
 
     def call(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
@@ -573,7 +584,9 @@ class Page:
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self.call("Browser.close")
-        self._socket.close()
+        self._open.close()
+
+    def _end(self) -> None:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

@@ -25,6 +25,7 @@ from edge_agent.iccc.client import CommandRefused, Fact, IcccClient
 from edge_agent.iccc.console.desk import Desk
 from edge_agent.iccc.console.faults import FaultError, Faults
 from edge_agent.iccc.console.guard import Guard
+from edge_agent.iccc.console.pictures import FirstPictures
 from edge_agent.iccc.fmp4_view import InitView
 from edge_agent.iccc.gateway import Gateway, Notice, Viewer
 from edge_agent.iccc.live import LiveFragment, LiveInit, LiveItem
@@ -86,11 +87,13 @@ class _Console:
         loop = asyncio.get_running_loop()
         self._client.listen(lambda fact: _hand_over(loop, self._desk, fact))
         self._client.start()
-        timekeeper = asyncio.create_task(self._desk.keep_time())
+        pictures = FirstPictures(self._client, self._desk, self._operator)
+        tasks = [asyncio.create_task(each) for each in (self._desk.keep_time(), pictures.run())]
         try:
             yield
         finally:
-            timekeeper.cancel()
+            for task in tasks:
+                task.cancel()
             self._gateway.close()
             await asyncio.to_thread(self._client.stop)
 

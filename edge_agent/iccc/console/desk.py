@@ -43,6 +43,20 @@ class Desk:
     def still(self, site_id: str, camera_id: str) -> Still | None:
         return self._stills.get((site_id, camera_id))
 
+    @property
+    def watched(self) -> bool:
+        return bool(self._watchers)
+
+    def without_picture(self) -> list[tuple[str, str]]:
+        """Cameras that may see and of which no picture has come."""
+        return [
+            (site.id, camera.id)
+            for site in self._sites.values()
+            if site.presence == "online"
+            for camera in site.cameras
+            if camera.state in ("up", "unknown") and (site.id, camera.id) not in self._stills
+        ]
+
     def take(self, fact: Fact) -> None:
         now_us = time.time_ns() // 1000
         match fact:

@@ -63,7 +63,10 @@ function draw(feedChanged) {
   const cameras = all.reduce((sum, site) => sum + site.cameras.length, 0);
   const dark = all.reduce((sum, site) => sum + darkIn(site), 0);
   $("total-sites").textContent = `${all.filter((site) => site.presence === "online").length} of ${all.length}`;
-  $("total-up").textContent = `${all.reduce((sum, site) => sum + upIn(site), 0)} of ${cameras}`;
+  const up = all.reduce((sum, site) => sum + upIn(site), 0);
+  $("total-up").textContent = `${up} of ${cameras}`;
+  $("total-unknown").textContent = String(cameras - up - dark);
+  $("total-unknown-box").hidden = cameras === up + dark;
   $("total-dark").textContent = String(dark);
   $("total-dark-box").classList.toggle("alarm", dark > 0);
   document.title = dark ? `(${dark}) Command centre` : "Command centre";
@@ -155,13 +158,11 @@ function drawFeed() {
   $("feed-zone").textContent = zone ? `Times at the site (${zone})` : "";
   for (const event of [...feed].sort((a, b) => b.at_ms - a.at_ms)) {
     const today = dayText(event.at_ms, event.zone);
-    if (today !== day) rows.push(make("li", "day-row", ""));
-    if (today !== day) rows[rows.length - 1].append(make("span", "day", today));
+    if (today !== day) rows.push(make("li", "day", today));
     day = today;
     rows.push(feedRow(event));
   }
-  if (!rows.length) rows.push(make("li", "", ""), );
-  if (!day) rows[0].append(make("span", "nothing", "Nothing has happened yet."));
+  if (!rows.length) rows.push(make("li", "nothing", "Nothing has happened since the console started."));
   $("feed").replaceChildren(...rows);
 }
 

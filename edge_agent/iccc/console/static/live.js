@@ -101,6 +101,7 @@ export class LivePlayer {
     const body = new Uint8Array(data, headEnd);
     this.attempt = 0;
     if (head.t === "init") this.beginEpoch(head, body);
+    else if (head.t === "notice") this.report(head.final ? "refused" : "connecting", head.text);
     else if (head.t === "fragment" && this.head) this.enqueue({ head, body });
   }
 

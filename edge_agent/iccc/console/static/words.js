@@ -71,14 +71,24 @@ function format(zone, options) {
 
 export function timeText(ms, zone, now) {
   const time = format(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(ms);
-  return now && dayText(ms, zone) !== dayText(now, zone) ? `${dayText(ms, zone)}, ${time}` : time;
+  if (!now || dayText(ms, zone) === dayText(now, zone)) return time;
+  return `${format(zone, { day: "numeric", month: "short" }).format(ms)}, ${time.slice(0, 5)}`;
 }
 
 export function dayText(ms, zone) {
   return format(zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" }).format(ms);
 }
 
+/** `20:04:31 IST`; the Indian English locale knows the zone's short name. */
 export function clockText(ms, zone) {
-  const zoned = format(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
-  return zoned.format(ms);
+  return timeText(ms, zone) + " " + zoneName(ms, zone);
+}
+
+function zoneName(ms, zone) {
+  try {
+    const parts = new Intl.DateTimeFormat("en-IN", { timeZone: zone || undefined, timeZoneName: "short" }).formatToParts(ms);
+    return parts.find((part) => part.type === "timeZoneName").value;
+  } catch {
+    return "UTC";
+  }
 }
