@@ -53,7 +53,9 @@ def parse_interleaved(wire: bytes) -> list[RtpPacket]:
             packets.append(RtpPacket(channel, body[1], False, 0, 0, body))
             continue
         sequence, rtp_time = struct.unpack_from("!HI", body, 2)
-        packets.append(RtpPacket(channel, body[1] & 0x7F, bool(body[1] & 0x80), sequence, rtp_time, body[12:]))
+        packets.append(
+            RtpPacket(channel, body[1] & 0x7F, bool(body[1] & 0x80), sequence, rtp_time, body[12:])
+        )
     return packets
 
 
@@ -141,7 +143,11 @@ class RawRtsp:
 
     def _once(self, method: str, url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         self._cseq += 1
-        lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self._cseq}", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [
+            f"{method} {url} RTSP/1.0",
+            f"CSeq: {self._cseq}",
+            *(f"{k}: {v}" for k, v in headers.items()),
+        ]
         if self.session:
             lines.append(f"Session: {self.session}")
         if self._challenge:
@@ -178,7 +184,9 @@ class RawRtsp:
             return hashlib.md5(text.encode()).hexdigest()
 
         realm, nonce = self._challenge["realm"], self._challenge["nonce"]
-        response = hashed(f"{hashed(f'{self.user}:{realm}:{self.password}')}:{nonce}:{hashed(f'{method}:{url}')}")
+        response = hashed(
+            f"{hashed(f'{self.user}:{realm}:{self.password}')}:{nonce}:{hashed(f'{method}:{url}')}"
+        )
         fields = {"username": self.user, "realm": realm, "nonce": nonce, "uri": url, "response": response}
         return "Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items())
 
@@ -186,7 +194,9 @@ class RawRtsp:
 @pytest.fixture(scope="session")
 def recorder() -> Iterator[VirtualDvr]:
     """Channel 1 H.264, channel 2 H.265; small pictures, so that a cold cache costs a second."""
-    with VirtualDvr(channels=2, h265="2", main="320x180@25", sub="160x90@12", serial="4E01B7EPAZ0TEST") as dvr:
+    with VirtualDvr(
+        channels=2, h265="2", main="320x180@25", sub="160x90@12", serial="4E01B7EPAZ0TEST"
+    ) as dvr:
         yield dvr
 
 

@@ -51,7 +51,7 @@ class RtspConnection:
             self._end()
 
     def cut(self) -> None:
-        """FIN, or RST when the client left bytes unread."""
+        """FIN, or RST to a client that left bytes unread."""
         self._end()
 
     def stall(self) -> None:
@@ -202,7 +202,10 @@ class RtspConnection:
     def _end(self) -> None:
         self._forget_session()
         self._recorder.sessions.discard(self)
-        self._writer.close()
+        if self._writer.transport.get_write_buffer_size():
+            self._writer.transport.abort()  # a client that does not read must not hold the socket open
+        else:
+            self._writer.close()
 
 
 class RtspServer:
@@ -212,6 +215,7 @@ class RtspServer:
         self.port = recorder.config.rtsp_port
         self._recorder = recorder
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connected, self._recorder.config.host, self.port)
@@ -225,7 +229,9 @@ class RtspServer:
         for session in tuple(self._recorder.sessions):
             session.cut()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = RtspConnection(self._recorder, reader, writer)
         self._recorder.sessions.add(connection)
-        await connection.serve()
+        task = asyncio.create_task(connection.serve())
+        self._tasks.add(task)  # the event loop itself keeps only weak references
+        task.add_done_callback(self._tasks.discard)

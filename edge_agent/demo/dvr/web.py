@@ -53,6 +53,7 @@ class HttpServer:
     handler: Handler
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=_MAX_HEAD)
@@ -65,7 +66,12 @@ class HttpServer:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)  # the event loop itself keeps only weak references
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while (request := await asyncio.wait_for(_read(reader, writer), _IDLE_S)) is not None:
