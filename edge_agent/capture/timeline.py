@@ -126,7 +126,8 @@ class Timeline:
         self._dts, self._stamp = dts, unit.rtp_time
         self._arrival_ns = max(arrival_ns, self._arrival_ns)
         self._boot_ns = max(min(self._anchor.predict(dts), arrival_ns), self._boot_ns + 1)
-        return Placed(unit, dts, unit.rtp_time - raw, self._boot_ns, anew)
+        offset = unit.rtp_time + (self._shift or 0) - dts
+        return Placed(unit, dts, offset, self._boot_ns, anew)
 
 
 class _Anchor:
