@@ -34,7 +34,9 @@ def test_goodbye_and_boot_id_tell_the_ending(
     lived = clock.now()
     if clean:
         before.goodbye(lived)
-    assert AliveFile(tmp_path, boot).previous() == LastRun(ending, lived, BOOT)
+    last = AliveFile(tmp_path, boot).previous()
+    assert last == LastRun(ending, lived, BOOT)
+    assert last.clean is clean
 
 
 def test_the_first_start_knows_nothing(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Shop:
                 break
             if topic == wanted and payload:
                 return payload
-        raise ContainerError(f"no {leaf} at the broker within {timeout_s:g} s; {self.last_words()}")
+        raise ContainerError(f"no {leaf} at the broker within {timeout_s:g} s")
 
     def is_recording(self) -> bool:
         """All cameras' sessions are open at the recorder, and the ring grows."""
@@ -110,12 +110,12 @@ class Shop:
         return int(self.box.run("systemctl", "show", "-P", "MainPID", "edge-agent").stdout)
 
     def last_words(self) -> str:
-        return self.box.run("journalctl", "-u", "edge-agent", "-n", "15", "--no-pager", check=False).stdout
+        return self.box.run("journalctl", "-u", "edge-agent", "-n", "25", "--no-pager", check=False).stdout
 
     def is_back(self) -> None:
         """Recording and heartbeating again; what was heard before does not count."""
         self.forget()
-        wait_until(f"recording; {self.last_words()}", RUNNING_S, self.is_recording)
+        wait_until("recording", RUNNING_S, self.is_recording)
         self.hears("heartbeat", HEARTBEAT_S)
 
 
@@ -284,7 +284,7 @@ def main() -> int:
             step(shop)
             print(f"ok  {step.__name__.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
     except ContainerError as error:
-        print(f"FAILED  {error}", flush=True)
+        print(f"{shop.last_words()}\nFAILED  {error}", flush=True)
         return 1
     finally:
         shop.close()
