@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from edge_agent.capture.channels import Channel, Identity
 from edge_agent.capture.channels import uid as camera_uid
 from edge_agent.capture.lockout import Lockouts
+from edge_agent.capture.web import TIMEOUT_S
 from edge_agent.clock import Clock
 from edge_agent.model import Credentials
 
-__all__ = ["Channel", "DeviceReport", "Identity", "Step", "camera_uid", "probe"]
+__all__ = ["Channel", "DeviceReport", "Identity", "Step", "camera_uid", "probe", "shared_lockouts"]
 
 BUDGET_S = 60.0
-_process_lockouts = Lockouts()
+
+# One count a process: RTSP refusals (`StreamLost.auth`) belong into the same one, by the device's host.
+shared_lockouts = Lockouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,17 @@ def probe(
     on_step: Callable[[Step], None] | None = None,
     lockouts: Lockouts | None = None,
     budget_s: float = BUDGET_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> DeviceReport:
-    """Ask the ONVIF device at `address:port`; blocks, at most about `budget_s`. Writes nothing to the device.
+    """Ask the ONVIF device at `address:port`; blocks, at most about `budget_s`, each answer at
+    most `timeout_s`. Writes nothing to the device.
 
     `on_step` is called in this thread after each step, and between the streams. Wrong passwords are counted
     in `lockouts`, by default one for the process. Raises DeviceError with the step that failed.
     """
-    from edge_agent.capture.interview import Interview  # lxml and zeep: 40 MB, only when ONVIF is used
+    # lxml and zeep: 40 MB, only when ONVIF is used
+    from edge_agent.capture.interview import Interview
+    from edge_agent.capture.session import Session
 
-    interview = Interview(address, port, credentials, clock, lockouts or _process_lockouts, on_step, budget_s)
-    return interview.run()
+    session = Session(address, port, credentials, clock, lockouts or shared_lockouts, timeout_s=timeout_s)
+    return Interview(session, clock, on_step, clock.monotonic() + budget_s).run()

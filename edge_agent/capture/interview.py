@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from edge_agent.capture import addresses, channels, onvif, soap, web
 from edge_agent.capture.channels import Channel, Identity, Pair, Profile
 from edge_agent.capture.device import DeviceReport, Step
-from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.onvif import OnvifDevice
 from edge_agent.capture.session import DEVICE_PATH, AuthRefused, Session, envelope
 from edge_agent.capture.web import Trouble, WebError
 from edge_agent.capture.wsd import plain_mac
 from edge_agent.clock import Clock
 from edge_agent.errors import DeviceError, EdgeAgentError, FormatError
-from edge_agent.model import Credentials, Endpoint
+from edge_agent.model import Endpoint
 
 _STREAM_SETUP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
 _CURES = {
@@ -32,22 +31,14 @@ class Interview:
     """One device, one run, one thread."""
 
     def __init__(
-        self,
-        address: str,
-        port: int,
-        credentials: Credentials | None,
-        clock: Clock,
-        lockouts: Lockouts,
-        on_step: Callable[[Step], None] | None,
-        budget_s: float,
+        self, session: Session, clock: Clock, on_step: Callable[[Step], None] | None, until: float
     ) -> None:
-        self._address = address
-        self._port = port
-        self._credentials = credentials
+        """`until`: when, on the clock's monotonic time, no further stream is asked for."""
+        self._session = session
+        self._address, self._port = session.host, session.port
         self._clock = clock
         self._on_step = on_step
-        self._until = clock.monotonic() + budget_s
-        self._session = Session(address, port, credentials, clock, lockouts)
+        self._until = until
         self._steps: list[Step] = []
         self._media2_path: tuple[str, int] | None = None
         self._media2 = False
@@ -95,7 +86,8 @@ class Interview:
             mac=self._mac(device),
             address=self._address,
         )
-        user = f"as {self._credentials.username!r}" if self._credentials else "without password"
+        credentials = self._session.credentials
+        user = f"as {credentials.username!r}" if credentials else "without password"
         what = f"{identity.manufacturer} {identity.model}".strip() or "the device"
         self._passed("auth", f"{what} answers {user} ({self._session.scheme.value})")
         return identity
@@ -210,7 +202,7 @@ class Interview:
                 return None
             port = ports[claim.port]
             url = addresses.url("rtsp", self._address, port, claim.rest)
-            return Endpoint(url, self._address, port, self._credentials)
+            return Endpoint(url, self._address, port, self._session.credentials)
 
         found = tuple(
             Channel(

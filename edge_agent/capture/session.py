@@ -73,7 +73,7 @@ class Session:
         self.port = port
         self.clock_offset_s: float | None = None
         self.scheme = Scheme.UNKNOWN
-        self._credentials = credentials
+        self.credentials = credentials
         self._clock = clock
         self._lockouts = lockouts
         self._timeout_s = timeout_s
@@ -140,7 +140,7 @@ class Session:
         raise self._refusal()
 
     def _sign(self, path: str, request: etree._Element) -> _Signed:
-        credentials = self._credentials
+        credentials = self.credentials
         if credentials is None:
             raise AuthRefused(
                 f"{self.host} asks for a user name and password; enter them in the configuration"
@@ -216,20 +216,20 @@ class Session:
 
     def _prove(self) -> None:
         now = self._clock.monotonic()
-        if not self._recently_proven() and self._credentials is not None:
-            self._lockouts.right(self.host, self._credentials)
+        if not self._recently_proven() and self.credentials is not None:
+            self._lockouts.right(self.host, self.credentials)
         self._proven_at = now
 
     def _recently_proven(self) -> bool:
         return self._proven_at is not None and self._clock.monotonic() - self._proven_at < PROVEN_S
 
     def _count_wrong(self, answer: web.WebReply) -> None:
-        assert self._credentials is not None
-        self._lockouts.wrong(self.host, self._credentials, _words(answer))
+        assert self.credentials is not None
+        self._lockouts.wrong(self.host, self.credentials, _words(answer))
 
     def _refusal(self) -> AuthRefused:
-        assert self._credentials is not None
-        standing = self._lockouts.standing(self.host, self._credentials)
+        assert self.credentials is not None
+        standing = self._lockouts.standing(self.host, self.credentials)
         return AuthRefused(lockout.sentence(self.host, standing))
 
 
@@ -271,7 +271,7 @@ def _refused(answer: web.WebReply) -> bool:
 
 
 def _understood(answer: web.WebReply) -> soap.Element:
-    if answer.status in (404, 405) and b"nvelope" not in answer.body:
+    if answer.status >= 400 and b"nvelope" not in answer.body:
         raise FormatError(f"the web server answers {answer.status} where ONVIF should be")
     return soap.reply(answer.body)
 
