@@ -111,7 +111,11 @@ class Finder:
             return resolve(recorder.address), recorder.onvif_port or 80
         from edge_agent.capture import discovery
 
-        found = discovery.discover(self._config.discovery.interfaces, stop=stop)
+        found = discovery.discover(
+            self._config.discovery.interfaces,
+            stop=stop,
+            on_found=lambda device: bool(recorder.endpoint) and device.epr == recorder.endpoint,
+        )
         if recorder.endpoint:
             found = [f for f in found if f.epr == recorder.endpoint]
         if not found:

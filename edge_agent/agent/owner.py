@@ -164,14 +164,9 @@ class Owner:
     # Sight.
 
     def _stream_started(self, fact: StreamStarted) -> None:
-        log.info("%s: %s %dx%d", fact.key, fact.codec.value, fact.width, fact.height)
         self._settle(self.cameras.started(fact))
 
     def _stream_lost(self, fact: StreamLost) -> None:
-        again = (
-            "stopped until the configuration changes" if fact.auth else f"again in {fact.retry_in_s:.0f} s"
-        )
-        log.warning("%s: %s; %s", fact.key, fact.reason, again)
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
         self._settle(self.cameras.lost(fact))
         watched = self.cameras.get(fact.key.camera)
@@ -188,7 +183,8 @@ class Owner:
         if watched is None or not _worth_telling(change):
             return
         leaf = change_leaf(change, watched, self._due(watched))
-        log.warning("%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
+        level = logging.INFO if change.health.state is Sight.UP else logging.WARNING
+        log.log(level, "%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
         self.journal.camera(leaf)
 
     def _due(self, watched: Watched) -> bool:

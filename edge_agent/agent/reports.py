@@ -16,7 +16,7 @@ from edge_agent.model import Instant, Role, StreamKey
 from edge_agent.uplink.messages import CameraInfo, CameraState, timestamp
 
 _SENTENCES = {
-    Sight.UP: "is seeing again",
+    Sight.UP: "is seeing",
     Sight.SUSPECT: "sends nothing; waiting",
     Sight.DARK: "stopped sending",
     Sight.UNKNOWN: "is not known yet",
@@ -101,7 +101,8 @@ def change_leaf(change: Changed, watched: Watched, due: bool) -> dict[str, Any]:
 
 def sentence(change: Changed, watched: Watched) -> str:
     name = watched.camera.name or watched.camera.id
-    return f"{name} {_SENTENCES[change.health.state]}"[:256]
+    again = " again" if change.health.state is Sight.UP and change.before is not Sight.UNKNOWN else ""
+    return f"{name} {_SENTENCES[change.health.state]}{again}"[:256]
 
 
 def status_cameras(cameras: Cameras, stats: dict[StreamKey, StreamStats], zone: str) -> list[dict[str, Any]]:

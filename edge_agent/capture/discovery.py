@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 MAX_FOUND = 256
 MAX_DATAGRAMS = 4096
-OnFound = Callable[[Found], None]
+OnFound = Callable[[Found], bool | None]
 
 
 def discover(
@@ -36,7 +36,8 @@ def discover(
     """Ask for ONVIF devices and listen, `timeout_s` in total; ends early when `stop` is set.
 
     `interfaces` empty means every interface that is up, has IPv4 and is not loopback. An interface that
-    cannot send (a dead VPN) is logged and left out. `on_found` is called once a device, in this thread.
+    cannot send (a dead VPN) is logged and left out. `on_found` is called once a device, in this thread; it
+    answers True when no further device is needed.
     """
     with selectors.DefaultSelector() as selector:
         for name, address in _addresses(interfaces):
@@ -62,8 +63,8 @@ def _rounds(
         for device in _listen(selector, until, stop):
             before = len(devices)
             devices = wsd.merge([*devices, device])[:MAX_FOUND]
-            if len(devices) > before and on_found is not None:
-                on_found(devices[-1])
+            if len(devices) > before and on_found is not None and on_found(devices[-1]):
+                return devices
         if stop.is_set():
             break
         log.debug("discovery round %d: %d devices", number + 1, len(devices))

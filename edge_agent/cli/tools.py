@@ -65,7 +65,7 @@ def discover(
             tuple(interface or ()),
             timeout_s=timeout,
             stop=Event(),
-            on_found=lambda f: console.print(f"  {f.address} answered"),
+            on_found=lambda device: console.print(f"  {device.address} answered"),
         )
     if json:
         print_json([asdict(f) for f in found])

@@ -62,7 +62,7 @@ class City:
             brand=options.brand,
             user=settings.DVR_USER,
             password=settings.DVR_PASSWORD,
-            footage=options.footage,
+            **({"footage": options.footage} if options.footage else {}),
         )
         for worker in (CONSOLE, REPORTER):
             self.pki.client(worker)  # the broker's access rules name those that exist when it starts
