@@ -9,7 +9,7 @@ from edge_agent.demo.pki import Identity
 
 MESSAGE_LIMIT = 128 * 1024  # the protocol's largest payload is 120 KiB
 
-_MOSQUITTO = f"""\
+MOSQUITTO = f"""\
 tls_version tlsv1.2
 require_certificate true
 use_identity_as_username true
@@ -71,7 +71,7 @@ def mosquitto_conf(
     ]
     if user:
         lines.append(f"user {user}")
-    return "\n".join(lines) + "\n" + _MOSQUITTO
+    return "\n".join(lines) + "\n" + MOSQUITTO
 
 
 def mosquitto_acl(workers: Iterable[str]) -> str:
