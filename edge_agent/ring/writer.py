@@ -1,6 +1,6 @@
 """The ring thread: the only one that writes, syncs and unlinks footage of its retention class.
 
-docs/design/ring.md names the invariants (I1-I8) and the ordered steps that the comments here cite.
+docs/design/ring.md names the invariants (I1-I9) and the ordered steps that the comments here cite.
 """
 
 from __future__ import annotations

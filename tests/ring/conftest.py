@@ -70,7 +70,9 @@ class Bench:
     """One ring of role main under `directory`, its clock and its inbox."""
 
     box = BOX
+    child_box = BoxKey(bytes(32))  # of programs that tests start
     private = PRIVATE
+    recipient = RECIPIENT
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -131,6 +132,24 @@ def test_the_scan_indexes_what_a_crash_left_and_touches_no_footage(bench):
     assert all(s.to_us is not None and s.trusted for s in after.catalogue.segments()[:2])
     (stat,) = RingReader({Role.MAIN: bench.directory}).stat()
     assert (stat.damaged_ranges, stat.damaged_bytes) == (1, scanned.damaged_bytes)
+
+
+def test_the_scanner_works_in_a_thread_of_its_own_and_ends_when_told(bench):
+    writer, camera = bench.writer(segment_s=1), bench.channel()
+    bench.record(writer, [camera], 5)
+    after, stop, seen = bench.writer(), Event(), Event()
+    after.cycle()
+    scanner = _scanner(bench, after)
+    thread = Thread(target=scanner.run, args=(stop, seen.set))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while after.catalogue.unread() and time.monotonic() < deadline:
+        stop.wait(0.01)
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert after.catalogue.unread() == []
+    assert seen.is_set()
 
 
 def test_recording_begins_before_any_closed_segment_is_read(bench, monkeypatch):

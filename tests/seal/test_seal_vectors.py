@@ -1,4 +1,4 @@
-"""The published vectors: what an earlier version sealed opens for ever, derived by the words of the format."""
+"""The published vectors: what an earlier version sealed opens for ever, derived by the format's words."""
 
 from __future__ import annotations
 
