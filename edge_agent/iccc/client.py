@@ -224,7 +224,11 @@ class IcccClient:
             lease: dict[str, JsonValue] = {"session": started.session, "lease": started.lease}
             self._send(site, op, lease | extra, operator, reason)
 
-        stream = LiveStream(receiver, started, order, lease_s, asked_s)
+        def box_remembers() -> bool:
+            birth = self.birth(site)
+            return birth is not None and birth.session == reply.session
+
+        stream = LiveStream(receiver, started, order, lease_s, asked_s, box_remembers)
         self._media.attach(started.session, stream)
         stream.on_close(lambda: self._media.detach(started.session, stream))
         return stream

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ GOP_BYTES = 8 * 1024**2
 VIEWER_ITEMS = 512
 MAX_VIEWERS = 64
 LINGER_S = 3.0
-SILENT_S = 12.0  # a session without any record for so long is asked for again
-RETRY_S = 2.0
+SILENT_S = 5.0  # after so long without a record it is worth asking whether the box still knows us
+FORGOTTEN_S = 60.0  # after so long the session is asked for again, whatever the box says
+RETRY_S = (2.0, 30.0)  # each start is a leaf in the box's ledger: back off
+HOPELESS = frozenset({"malformed", "not_found", "no_camera", "not_allowed", "unsupported", "unknown_op"})
 _POLL_S = 0.1
 
 Address = tuple[str, str, Role]
@@ -123,34 +126,34 @@ class Relay:
     # --- reader thread ---------------------------------------------------------------------------
 
     def _keep_reading(self) -> None:
+        pause_s = RETRY_S[0]
         while not self._stop.is_set():
             try:
                 with self._open_live() as stream:
                     why = self._read(stream)
+                    if stream.first_record_s is not None:
+                        pause_s = RETRY_S[0]
+                self._hand(Notice(why))
             except CommandRefused as refusal:
-                self._hand(Notice(str(refusal), final=refusal.reply.data.code in ("malformed", "not_found")))
-                why = ""
+                self._hand(Notice(str(refusal), final=refusal.reply.data.code in HOPELESS))
             except EdgeAgentError as error:
                 self._hand(Notice(str(error)))
-                why = ""
-            if why:
-                self._hand(Notice(why))
-            self._stop.wait(RETRY_S)
+            self._stop.wait(pause_s)
+            pause_s = min(2 * pause_s, RETRY_S[1])
 
     def _read(self, stream: LiveStream) -> str:
         """Hand items on until told to stop; returns why the session must be asked for again."""
-        silent_s = 0.0
+        heard_s = time.monotonic()
         while not self._stop.is_set():
             item = stream.next_item(_POLL_S)
-            if stream.receiver.lost_head:
-                return "The start of the stream was lost; asking again"
+            silent_s = time.monotonic() - heard_s
             if item is not None:
-                silent_s = 0.0
+                heard_s = time.monotonic()
                 self._hand(item)
-                continue
-            silent_s += _POLL_S
-            if silent_s > SILENT_S:
-                return "No pictures from the camera"
+            elif stream.receiver.lost_head:
+                return "The start of the stream was lost; asking again"
+            elif silent_s > FORGOTTEN_S or (silent_s > SILENT_S and not stream.box_remembers()):
+                return "No pictures from the camera; asking again"
         return ""
 
     def _hand(self, item: LiveItem | Notice) -> None:

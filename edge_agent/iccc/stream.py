@@ -32,13 +32,20 @@ class LiveStream:
     """
 
     def __init__(
-        self, receiver: LiveReceiver, started: LiveStarted, order: Order, lease_s: int, asked_s: float
+        self,
+        receiver: LiveReceiver,
+        started: LiveStarted,
+        order: Order,
+        lease_s: int,
+        asked_s: float,
+        box_remembers: Callable[[], bool] = lambda: True,
     ) -> None:
         self.started = started
         self.asked_s = asked_s
         self.first_record_s: float | None = None
         self.dropped = 0
         self.receiver = receiver
+        self.box_remembers = box_remembers  # False once the box has a new session: it may have restarted
         self._order = order
         self._lease_s = lease_s
         self._renewed_s = time.monotonic()

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from edge_agent.errors import EdgeAgentError
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0  # the slate may have to be encoded first
 MAX_ANSWER = 256 * 1024
 CHANNEL_MODES = frozenset({"on", "off", "slate", "stall"})
 
@@ -49,7 +49,7 @@ class DvrFaultPanel:
         rows: list[JsonValue] = [
             {
                 "number": int(number),
-                "name": str(c.get("name", f"Channel {number}")),
+                "name": f"Channel {number}",
                 "mode": c.get("mode", "on"),
             }
             for number, c in sorted(channels.items(), key=lambda item: int(item[0]))
@@ -60,12 +60,12 @@ class DvrFaultPanel:
     def set_channel(self, channel: int, mode: str) -> None:
         if mode not in CHANNEL_MODES:
             raise ValueError(mode)
-        self._ask("PATCH", f"/channels/{channel}", {"mode": mode})
+        self._ask("POST", f"/channel/{channel}", {"mode": mode})
 
     def set_device(self, mode: str) -> None:
         if mode not in ("on", "off"):
             raise ValueError(mode)
-        self._ask("PATCH", "/device", {"off": mode == "off"})
+        self._ask("POST", "/device", {"off": mode == "off"})
 
     def _ask(self, method: str, path: str, body: dict[str, JsonValue] | None = None) -> dict[str, JsonValue]:
         connection = HTTPConnection(*self._address, timeout=TIMEOUT_S)

@@ -78,8 +78,6 @@ def facts(site: SiteView) -> list[JsonValue]:
             rows.append(["Temperature", f"{site.host.temperature_c:.0f} °C", "warn" if hot else ""])
         if site.host.undervoltage:
             rows.append(["Power", "voltage too low", "bad"])
-    if site.software:
-        rows.append(["Software", site.software, ""])
     return rows
 
 

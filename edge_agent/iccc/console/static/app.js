@@ -109,7 +109,7 @@ function drawSite(site) {
   $("site").hidden = !site;
   if (!site) return;
   $("site-name").textContent = site.name;
-  $("site-about").textContent = [site.kind, site.licence && `licence ${site.licence}`, site.address].filter(Boolean).join("  ·  ");
+  $("site-about").textContent = [site.kind, site.id, site.software].filter(Boolean).join("  ·  ");
   $("site-pill").replaceWith(Object.assign(pill(site.presence), { id: "site-pill" }));
   drawFacts(site);
   for (const camera of site.cameras) {

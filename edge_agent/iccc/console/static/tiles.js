@@ -183,8 +183,8 @@ export class Tile {
     if (!this.camera || !this.now) return;
     const { state, since_ms: since, reason } = this.camera;
     this.state.textContent = since
-      ? `${stateWords(state)[0]} since ${timeText(since, this.site.zone, this.now)}, for ${ago(this.now - since)}`
-      : stateWords(state)[0];
+      ? `Since ${timeText(since, this.site.zone, this.now)} (${ago(this.now - since)})`
+      : "";
     this.why.textContent = this.stage.note || (state === "up" ? "" : reason);
     this.aged.textContent = this.live ? this.liveText() : this.pictureText();
     this.hint.textContent = this.stage.pictureAt || this.live ? "" : "No picture yet";
