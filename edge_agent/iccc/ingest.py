@@ -19,7 +19,7 @@ from edge_agent.iccc.store import Fraud, LedgerStore, Origin, PendingHead
 from edge_agent.iccc.witness import Head, Opinion, Role, fit, mirror_opinion, witness_opinion
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger import merkle
-from edge_agent.ledger.wire import Batch, Want, WitnessNote, heartbeat_ledger
+from edge_agent.ledger.wire import Batch, Want, WitnessNote, event_leaf, heartbeat_ledger
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,9 @@ class Ingest:
         return replace(done, leaves=self._fetched(site, part.fetch)) if part.fetch else done
 
     def on_event(self, site: str, payload: bytes, now_us: int) -> Ingested:
-        """An urgent leaf: cosigned at once."""
-        return self._take(site, Batch.decode(payload), now_us, note_in_us=0)
+        """An urgent leaf: it is cosigned as soon as the checkpoint that follows it allows."""
+        batch = event_leaf(payload)
+        return self._take(site, batch, now_us, note_in_us=0) if batch else Ingested(site)
 
     def on_ledger(self, site: str, payload: bytes, now_us: int) -> Ingested:
         """A batch of leaves in order."""
@@ -122,7 +123,7 @@ class Ingest:
         self._store.add(origin, batch.first, batch.leaves, pending, now_us)
         first, accepted, fraud = self._advance(origin.name, now_us)
         note = None
-        if accepted:
+        if accepted or note_in_us == 0:
             self._store.want_note(origin.name, self._note_due(origin, now_us, note_in_us))
         if self._store.note_is_due(origin.name, now_us):
             note = self._cosign(origin.name, now_us)

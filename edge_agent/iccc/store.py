@@ -137,11 +137,12 @@ class LedgerStore:
         return self._origins("origin = ?", (name,))[0]
 
     def notes_due(self, now_us: int) -> list[Origin]:
-        """Origins whose next cosignature is due."""
-        return self._origins("note_due_us <= ? AND NOT frozen", (now_us,))
+        """Origins that grew since their last cosignature, and whose next one is due."""
+        return self._origins("note_due_us <= ? AND size > noted_size AND NOT frozen", (now_us,))
 
     def note_is_due(self, origin: str, now_us: int) -> bool:
-        return bool(self._origins("origin = ? AND note_due_us <= ? AND NOT frozen", (origin, now_us)))
+        due = "origin = ? AND note_due_us <= ? AND size > noted_size AND NOT frozen"
+        return bool(self._origins(due, (origin, now_us)))
 
     # -- leaves ---------------------------------------------------------------------------------------------
 

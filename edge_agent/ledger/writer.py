@@ -145,8 +145,9 @@ class LedgerWriter:
         """
         with self._more:
             if note is None:
-                self._begin_signing()
-                return None
+                if self._state.repair is None:
+                    self._begin_signing()
+                return self._state.repair.want() if self._state.repair else None
             if self._cosigners is None:
                 raise LedgerError("no cosigner keys are pinned: the note cannot be checked")
             seen = read_note(note, self._key, self._cosigners)

@@ -51,6 +51,11 @@ class Box:
         note = self.checkpoint(end) if signed else None
         return Batch(first, tuple(self.leaves[first:end]), note).encode()
 
+    def event(self, index: int) -> bytes:
+        """As the uplink sends it: the leaf with its index, and fields for people."""
+        data = {"kind": "camera", "text": "lost", "index": index, "leaf": self.leaves[index].decode()}
+        return json.dumps({"v": 1, "type": "event", "data": data}).encode()
+
     def heartbeat(self, first: int, end: int, fetch: Want | None = None) -> bytes:
         part = HeartbeatLedger(Batch(first, tuple(self.leaves[first:end]), self.checkpoint(end)), fetch)
         return json.dumps({"v": 1, "type": "heartbeat", "data": {"ledger": part.as_json()}}).encode()
@@ -68,6 +73,12 @@ def worker(path: Path, box: Box | None = None) -> Ingest:
     return Ingest(store, WITNESS, MIRROR)
 
 
+def told(ingest: Ingest, box: Box, first: int, end: int, now_us: int) -> Ingested:
+    """An urgent leaf and the batch with its checkpoint right behind it."""
+    ingest.on_event(SITE, box.event(end - 1), now_us)
+    return ingest.on_ledger(SITE, box.batch(first, end), now_us)
+
+
 def cosigned_size(note: bytes | None, box: Box) -> int:
     """The size in a witness note after checking all three signatures."""
     assert note is not None
@@ -81,9 +92,14 @@ def cosigned_size(note: bytes | None, box: Box) -> int:
 
 def test_an_event_is_stored_and_cosigned_at_once(path: Path) -> None:
     box = Box().grow(3)
-    done = worker(path, box).on_event(SITE, box.batch(0, 3), T0)
+    done = told(worker(path, box), box, 0, 3, T0)
     assert (done.first, done.accepted) == (0, tuple(box.leaves))
     assert cosigned_size(done.note, box) == 3
+
+
+def test_an_event_without_a_ledger_leaf_is_none_of_our_business(path: Path) -> None:
+    done = worker(path, Box()).on_event(SITE, b'{"v":1,"data":{"kind":"camera"}}', T0)
+    assert done == Ingested(SITE)
 
 
 def test_heartbeats_are_cosigned_every_five_minutes(path: Path) -> None:
@@ -111,12 +127,11 @@ def test_a_batch_is_cosigned_two_seconds_later_together_with_those_that_follow(p
 def test_a_checkpoint_ahead_of_its_leaves_waits_for_them(path: Path) -> None:
     box = Box().grow(6)
     ingest = worker(path, box)
-    assert ingest.on_event(SITE, box.batch(4, 6), T0).note is None
+    assert told(ingest, box, 4, 6, T0).note is None
     assert ingest.on_ledger(SITE, box.batch(0, 2, signed=False), T0).accepted == ()
     done = ingest.on_ledger(SITE, box.batch(2, 4, signed=False), T0)
     assert done.accepted == tuple(box.leaves)
-    (due,) = ingest.notes_due(T0 + 2 * SECOND)
-    assert cosigned_size(due.note, box) == 6
+    assert cosigned_size(done.note, box) == 6
 
 
 def test_leaves_sent_twice_are_stored_once(path: Path) -> None:
@@ -130,18 +145,19 @@ def test_leaves_sent_twice_are_stored_once(path: Path) -> None:
 def test_two_workers_take_300_leaves_in_random_order_each_once(path: Path) -> None:
     box = Box().grow(300)
     worker(path, box)
-    messages = [box.batch(n, n + 1) for n in range(300)]
-    random.Random(7).shuffle(messages)
+    leaves = list(range(300))
+    random.Random(7).shuffle(leaves)
     results: list[Ingested] = []
     wants: list[object] = []
 
-    def run(share: list[bytes]) -> None:
+    def run(share: list[int]) -> None:
         ingest = worker(path)
-        for at, message in enumerate(share):
-            results.append(ingest.on_event(SITE, message, T0 + at))
+        for at, index in enumerate(share):
+            results.append(ingest.on_event(SITE, box.event(index), T0 + at))
+            results.append(ingest.on_ledger(SITE, box.batch(index, index + 1), T0 + at))
             wants.extend(ingest.wants(T0 + at))
 
-    threads = [threading.Thread(target=run, args=(messages[half::2],)) for half in (0, 1)]
+    threads = [threading.Thread(target=run, args=(leaves[half::2],)) for half in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -156,9 +172,9 @@ def test_two_workers_take_300_leaves_in_random_order_each_once(path: Path) -> No
 def test_holes_are_asked_for_after_a_quiet_moment_and_by_one_worker(path: Path) -> None:
     box = Box().grow(20)
     one, other = worker(path, box), worker(path)
-    one.on_event(SITE, box.batch(0, 3), T0)
-    other.on_event(SITE, box.batch(5, 6), T0)
-    one.on_event(SITE, box.batch(9, 20), T0)
+    told(one, box, 0, 3, T0)
+    told(other, box, 5, 6, T0)
+    told(one, box, 9, 20, T0)
     assert one.wants(T0 + SECOND) == []
     asked = one.wants(T0 + 2 * SECOND) + other.wants(T0 + 2 * SECOND)
     wants = [Want.open(a.payload, box.origin, MIRROR.key) for a in asked]
@@ -182,9 +198,9 @@ def test_a_drain_that_never_pauses_is_asked_for_its_holes_after_half_a_minute(pa
 
 def test_the_mirror_goes_on_after_its_restart(path: Path) -> None:
     box = Box().grow(700)
-    worker(path, box).on_event(SITE, box.batch(0, 500), T0)
-    worker(path).on_event(SITE, box.batch(600, 700), T0 + SECOND)
-    done = worker(path).on_event(SITE, box.batch(500, 600), T0 + 2 * SECOND)
+    told(worker(path, box), box, 0, 500, T0)
+    told(worker(path), box, 600, 700, T0 + SECOND)
+    done = told(worker(path), box, 500, 600, T0 + 2 * SECOND)
     assert len(done.accepted) == 200
     assert cosigned_size(done.note, box) == 700
     store = LedgerStore(path)
@@ -196,7 +212,7 @@ def test_a_forged_leaf_neither_enters_nor_blocks(path: Path) -> None:
     box = Box().grow(5)
     ingest = worker(path, box)
     ingest.on_ledger(SITE, Batch(2, (b'{"forged":1}',)).encode(), T0)
-    done = ingest.on_event(SITE, box.batch(0, 5), T0)
+    done = told(ingest, box, 0, 5, T0)
     assert done.accepted == tuple(box.leaves)
     assert done.fraud is None
 
@@ -205,7 +221,7 @@ def test_forged_leaves_alone_are_thrown_away_and_asked_for(path: Path) -> None:
     box = Box().grow(5)
     ingest = worker(path, box)
     ingest.on_ledger(SITE, Batch(0, (b'{"forged":1}',) * 5).encode(), T0)
-    done = ingest.on_event(SITE, Batch(5, (), box.checkpoint(5)).encode(), T0)
+    done = ingest.on_ledger(SITE, Batch(5, (), box.checkpoint(5)).encode(), T0)
     assert (done.accepted, done.fraud) == ((), None)
     (asked,) = ingest.wants(T0 + 3 * SECOND)
     assert Want.open(asked.payload, box.origin, MIRROR.key) == Want(0, 5)
@@ -215,17 +231,19 @@ def test_forged_leaves_alone_are_thrown_away_and_asked_for(path: Path) -> None:
 def test_a_pruned_leaf_counts_by_its_hash(path: Path) -> None:
     box = Box().grow(4)
     entries = (leaves_.pruned(merkle.leaf_hash(box.leaves[0])), *box.leaves[1:])
-    done = worker(path, box).on_event(SITE, Batch(0, entries, box.checkpoint(4)).encode(), T0)
-    assert cosigned_size(done.note, box) == 4
+    ingest = worker(path, box)
+    ingest.on_ledger(SITE, Batch(0, entries, box.checkpoint(4)).encode(), T0)
+    (due,) = ingest.notes_due(T0 + 2 * SECOND)
+    assert cosigned_size(due.note, box) == 4
 
 
 def test_a_foreign_key_is_refused(path: Path) -> None:
     box, stranger = Box(), Box(b"stranger").grow(2)
     ingest = worker(path, box)
     with pytest.raises(LedgerError, match="not signed by"):
-        ingest.on_event(SITE, stranger.batch(0, 2), T0)
+        told(ingest, stranger, 0, 2, T0)
     with pytest.raises(LedgerError, match="no enrolled"):
-        ingest.on_event("elsewhere", stranger.batch(0, 2), T0)
+        ingest.on_ledger("elsewhere", stranger.batch(0, 2), T0)
 
 
 @pytest.mark.parametrize(
@@ -243,21 +261,21 @@ def test_two_trees_of_one_size_are_fraud(path: Path) -> None:
     box = Box().grow(5)
     twin = Box(leaves=box.leaves[:4]).grow(1, "other")
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 5), T0)
-    done = ingest.on_event(SITE, twin.batch(4, 5), T0 + SECOND)
+    told(ingest, box, 0, 5, T0)
+    done = told(ingest, twin, 4, 5, T0 + SECOND)
     assert done.fraud is not None
     assert notes.parse_note(done.fraud.ours).text != notes.parse_note(done.fraud.theirs).text
     assert LedgerStore(path).frauds() == [done.fraud]
     box.grow(1)
-    assert ingest.on_event(SITE, box.batch(5, 6), T0 + 2 * SECOND).note is None  # frozen
-    assert ingest.on_event(SITE, twin.batch(4, 5), T0 + 3 * SECOND).fraud is None  # shouted once
+    assert told(ingest, box, 5, 6, T0 + 2 * SECOND).note is None  # frozen
+    assert told(ingest, twin, 4, 5, T0 + 3 * SECOND).fraud is None  # shouted once
 
 
 def test_a_late_checkpoint_that_is_no_prefix_is_fraud(path: Path) -> None:
     box = Box().grow(9)
     twin = Box(leaves=box.leaves[:4]).grow(2, "other")
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 9), T0)
+    told(ingest, box, 0, 9, T0)
     done = ingest.on_heartbeat(SITE, twin.heartbeat(6, 6), T0 + SECOND)
     assert done.fraud is not None
     assert "contradict" in done.fraud.reason
@@ -267,7 +285,7 @@ def test_a_longer_history_that_rewrites_cosigned_leaves_is_fraud(path: Path) -> 
     box = Box().grow(6)
     rewritten = Box(leaves=[*box.leaves[:3], b'{"edited":3}', *box.leaves[4:]]).grow(4)
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 6), T0)
+    told(ingest, box, 0, 6, T0)
     done = ingest.on_ledger(SITE, rewritten.batch(2, 10), T0 + SECOND)
     assert done.fraud is not None
     assert "extend" in done.fraud.reason
@@ -289,7 +307,7 @@ def test_a_tampered_history_is_fraud_and_never_cosigned(
 ) -> None:
     box = Box().grow(8)
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 8), T0)
+    told(ingest, box, 0, 8, T0)
     evil = Box(leaves=tamper(box.leaves)).grow(4, "later")
     done = ingest.on_ledger(SITE, evil.batch(0, len(evil.leaves)), T0 + SECOND)
     assert (done.accepted, done.note) == ((), None)
@@ -300,7 +318,7 @@ def test_a_tampered_history_is_fraud_and_never_cosigned(
 def test_a_rolled_back_box_gets_its_leaves_back(path: Path) -> None:
     box = Box().grow(10)
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 10), T0)
+    told(ingest, box, 0, 10, T0)
     old = Box(leaves=box.leaves[:4])
     done = ingest.on_heartbeat(SITE, old.heartbeat(4, 4, fetch=Want(4, 6)), T0 + SECOND)
     assert done.leaves is not None
@@ -312,21 +330,21 @@ def test_a_rolled_back_box_gets_its_leaves_back(path: Path) -> None:
 def test_new_keys_are_a_new_log_of_the_same_site(path: Path) -> None:
     box, renewed = Box().grow(3), Box(b"renewed").grow(2, "succession")
     ingest = worker(path, box)
-    ingest.on_event(SITE, box.batch(0, 3), T0)
+    told(ingest, box, 0, 3, T0)
     LedgerStore(path).enrol(SITE, renewed.public, T0 + SECOND)
-    assert cosigned_size(ingest.on_event(SITE, renewed.batch(0, 2), T0 + 2 * SECOND).note, renewed) == 2
+    assert cosigned_size(told(ingest, renewed, 0, 2, T0 + 2 * SECOND).note, renewed) == 2
     assert LedgerStore(path).leaves(box.origin, 0, 9) == box.leaves
 
 
 def test_the_retained_note_is_never_older_than_the_store(path: Path) -> None:
     box = Box().grow(2)
     slow, fast = worker(path, box), worker(path)
-    slow.on_event(SITE, box.batch(0, 1), T0)
+    told(slow, box, 0, 1, T0)
     retained: list[bytes] = []
 
     def publish(note: bytes) -> None:
         if not retained:  # the other worker overtakes between our read and our publish
-            fast.on_event(SITE, box.batch(1, 2), T0 + 1)
+            told(fast, box, 1, 2, T0 + 1)
         retained.append(note)
 
     slow.publish_note(SITE, publish)
