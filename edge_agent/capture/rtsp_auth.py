@@ -93,9 +93,9 @@ class Authorizer:
 def _challenges(header: str) -> list[Challenge]:
     """Split a header that may hold several challenges; those with an unknown algorithm are left out."""
     starts = list(_SCHEME.finditer(header))
-    ends = [s.start() for s in starts[1:]] + [len(header)]
     found = []
-    for start, end in zip(starts, ends, strict=True):
+    for index, start in enumerate(starts):
+        end = starts[index + 1].start() if index + 1 < len(starts) else len(header)
         body = header[start.end() : end]
         parameters = {name.lower(): _plain(quoted, bare) for name, quoted, bare in _PARAMETER.findall(body)}
         if start[1].lower() == "basic":
