@@ -47,10 +47,11 @@ fail() {
 parse_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
-        --source) SOURCE=$(value "$@") && shift ;;
-        --wheels) WHEELS=$(value "$@") && shift ;;
-        --config) CONFIG=$(value "$@") && shift ;;
-        --allow) ALLOW="$ALLOW $(value "$@")" && shift ;;
+        --source | --wheels | --config | --allow)
+            [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value; see --help"
+            take_value "$1" "$2"
+            shift
+            ;;
         --no-start) START=no ;;
         --uninstall) ACTION=uninstall ;;
         --purge) PURGE=yes ;;
@@ -62,9 +63,13 @@ parse_arguments() {
     [ "$PURGE" = no ] || [ $ACTION = uninstall ] || fail "--purge goes with --uninstall"
 }
 
-value() {
-    [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value; see --help"
-    echo "$2"
+take_value() {
+    case $1 in
+    --source) SOURCE=$2 ;;
+    --wheels) WHEELS=$2 ;;
+    --config) CONFIG=$2 ;;
+    --allow) ALLOW="$ALLOW $2" ;;
+    esac
 }
 
 # -- what the machine must bring ------------------------------------------------------------------------
