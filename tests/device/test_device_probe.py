@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from edge_agent.capture import channels, device
+from edge_agent.capture import channels, device, onvif
 from edge_agent.capture.device import DeviceReport, Step
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.onvif import OnvifDevice
-from edge_agent.capture.session import Session
+from edge_agent.capture.session import AuthRefused, Session
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
@@ -100,10 +101,10 @@ def test_eight_threads_at_seven_hours_skew_are_never_refused(dvr: VirtualDvr, lo
     dvr.control.set_device(onvif_auth="token", clock_skew_s=7 * 3600, zulu_only=True)
     session = Session(dvr.host, dvr.http_port, dvr.credentials, SystemClock(), lockouts)
     session.ask_clock()
-    onvif = OnvifDevice(session)
+    recorder = OnvifDevice(session)
 
     def ask(_: int) -> str:
-        return str(onvif.call("devicemgmt", "GetDeviceInformation").tag)
+        return str(recorder.call("devicemgmt", "GetDeviceInformation").tag)
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(240)))
@@ -118,11 +119,11 @@ def test_a_clock_step_on_the_device_costs_one_question_and_no_attempt(
     dvr.control.set_device(onvif_auth="token")
     session = Session(dvr.host, dvr.http_port, dvr.credentials, SystemClock(), lockouts)
     session.ask_clock()
-    onvif = OnvifDevice(session)
-    onvif.call("devicemgmt", "GetDeviceInformation")
+    recorder = OnvifDevice(session)
+    recorder.call("devicemgmt", "GetDeviceInformation")
 
     dvr.control.set_device(clock_skew_s=-3600)
-    onvif.call("devicemgmt", "GetDeviceInformation")
+    recorder.call("devicemgmt", "GetDeviceInformation")
 
     assert lockouts.standing(dvr.host, dvr.credentials).wrong == 0
 
@@ -185,3 +186,40 @@ def test_the_streams_named_are_the_recorders_own(dvr: VirtualDvr, probe: Probe) 
 
     assert main is not None
     assert main.url.startswith(dvr.rtsp_url(1, Role.MAIN))
+
+
+def test_many_threads_with_a_wrong_password_cost_two_attempts(dvr: VirtualDvr, lockouts: Lockouts) -> None:
+    dvr.control.set_device(onvif_auth="token", lockout_after=3)
+    wrong = Credentials(dvr.credentials.username, "wrong")
+    session = Session(dvr.host, dvr.http_port, wrong, SystemClock(), lockouts)
+    session.ask_clock()
+    recorder = OnvifDevice(session)
+
+    def ask(_: int) -> bool:
+        with pytest.raises(AuthRefused):
+            recorder.call("devicemgmt", "GetDeviceInformation")
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(16)))
+
+    assert lockouts.standing(dvr.host, wrong).wrong <= 2
+
+
+def test_refusals_over_rtsp_count_too(dvr: VirtualDvr, probe: Probe, lockouts: Lockouts) -> None:
+    lockouts.wrong(dvr.host, dvr.credentials)
+    lockouts.wrong(dvr.host, dvr.credentials)
+
+    with pytest.raises(DeviceError, match="No further attempt") as refused:
+        probe(dvr)
+
+    assert refused.value.step == "auth"
+
+
+def test_missing_wsdl_files_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(onvif, "_candidates", lambda: iter([tmp_path / "wsdl"]))
+
+    with pytest.raises(DeviceError, match=str(tmp_path)) as missing:
+        onvif.wsdl_directory()
+
+    assert missing.value.step == "services"
