@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import re
@@ -177,10 +178,8 @@ class Server:
 
     def hang_up(self) -> None:
         for sock in self._open:
-            try:
+            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._open.clear()
 
     def _accept(self) -> None:
@@ -238,9 +237,7 @@ class Server:
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         sock.sendall((head + length + "\r\n").encode() + body)
 
-    def _serve(
-        self, serve: Callable[[socket.socket, threading.Event], None], sock: socket.socket
-    ) -> None:
+    def _serve(self, serve: Callable[[socket.socket, threading.Event], None], sock: socket.socket) -> None:
         try:
             serve(sock, self._stop)
         except OSError:
@@ -267,9 +264,7 @@ def send_clip(
     for turn in range(loops):
         for nals, stamp in zip(shown.units, shown.stamps, strict=True):
             sock.sendall(
-                b"".join(
-                    map(interleaved, packetizer.pack(nals, stamp + turn * 3600 * len(shown.units)))
-                )
+                b"".join(map(interleaved, packetizer.pack(nals, stamp + turn * 3600 * len(shown.units))))
             )
             sent += 1
             if stop.wait(max(0.0, began + sent * 0.04 / speed - time.monotonic())):
@@ -324,7 +319,12 @@ class Shelf:
 
 
 def spec_for(
-    port: int, *, path: str = "/live", key: StreamKey = KEY, record: bool = True, password: str | None = "secret"
+    port: int,
+    *,
+    path: str = "/live",
+    key: StreamKey = KEY,
+    record: bool = True,
+    password: str | None = "secret",
 ) -> StreamSpec:
     login = Credentials("admin", password) if password is not None else None
     endpoint = Endpoint(f"rtsp://127.0.0.1:{port}{path}", "127.0.0.1", port, login)

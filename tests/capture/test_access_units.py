@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -130,7 +131,14 @@ def test_h265_aggregates_and_decoding_order_numbers() -> None:
 def test_csrcs_extension_and_padding_are_skipped() -> None:
     packet = packets_of(clip())[0]
     body = packet[12:]
-    odd = bytes([0x80 | 0x20 | 0x10 | 2, packet[1]]) + packet[2:12] + bytes(8) + b"\xbe\xde\x00\x01abcd" + body + b"\0\0\3"
+    odd = (
+        bytes([0x80 | 0x20 | 0x10 | 2, packet[1]])
+        + packet[2:12]
+        + bytes(8)
+        + b"\xbe\xde\x00\x01abcd"
+        + body
+        + b"\0\0\3"
+    )
     units = units_of(Codec.H264)
     units.feed([odd], 1)
     assert units._depacketizer.nals == [body]
@@ -150,9 +158,11 @@ def test_a_new_source_begins_anew_without_counting_a_loss() -> None:
 def test_stamps_count_on_past_32_bits() -> None:
     shown = clip()
     packetizer = Packetizer(Codec.H264)
-    packets = [p for nals, t in zip(shown.units, shown.stamps, strict=True) for p in packetizer.pack(nals, t - 9000)]
+    packets = [
+        p for nals, t in zip(shown.units, shown.stamps, strict=True) for p in packetizer.pack(nals, t - 9000)
+    ]
     done = units_of(Codec.H264).feed(packets, 1)
-    assert [b.rtp_time - a.rtp_time for a, b in zip(done, done[1:], strict=False)] == [3600] * (len(done) - 1)
+    assert [b.rtp_time - a.rtp_time for a, b in itertools.pairwise(done)] == [3600] * (len(done) - 1)
 
 
 def test_every_slice_marked_is_found_out() -> None:
@@ -197,7 +207,9 @@ def test_any_bytes_are_taken(codec: Codec, don: bool, packets: list[bytes]) -> N
 @settings(max_examples=100)
 @given(
     st.sampled_from(list(Codec)),
-    st.lists(st.tuples(st.sampled_from(["drop", "swap", "mutate", "double"]), st.integers(0, 10**6)), max_size=20),
+    st.lists(
+        st.tuples(st.sampled_from(["drop", "swap", "mutate", "double"]), st.integers(0, 10**6)), max_size=20
+    ),
 )
 def test_unmarked_pictures_are_exactly_those_sent(codec: Codec, faults: list[tuple[str, int]]) -> None:
     """Whatever is dropped or reordered: a picture that is not marked lost equals one that was sent."""

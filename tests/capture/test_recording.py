@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import av
 import pytest
@@ -36,7 +37,11 @@ class Bench:
         self._box = BoxKey(bytes(32))
         recipient = Recipient("iccc", self._reader.public_key().public_bytes_raw())
         sealer = StreamSealer(
-            box=self._box, recipients=[recipient], stream_id=bytes(16), boot_id=bytes(16), aead=Aead.AES_256_GCM
+            box=self._box,
+            recipients=[recipient],
+            stream_id=bytes(16),
+            boot_id=bytes(16),
+            aead=Aead.AES_256_GCM,
         )
         self.recorder = Recorder(spec_for(1, record=record), sealer, self.shelf, self.taps, self.clock)
         self.packetizer = Packetizer(shown.codec)
@@ -49,7 +54,9 @@ class Bench:
         assert media is not None
         self.stream = Stream(media, fragment_s=0.2, floor_ns=self.recorder.end_ns)
 
-    def show(self, shown: Clip | None = None, *, skip: int = 0, drop: int | None = None, stamp: int = 0) -> None:
+    def show(
+        self, shown: Clip | None = None, *, skip: int = 0, drop: int | None = None, stamp: int = 0
+    ) -> None:
         """One pass of a clip, a picture every 40 ms; `drop` loses the last packet of that picture."""
         shown = shown or self.shown
         for index, nals in enumerate(shown.units[skip:], skip):
@@ -102,7 +109,7 @@ def test_b_pictures_come_back_in_their_order_and_time(codec: Codec) -> None:
     assert played(mp4) == list(bench.shown.digests)
     with av.open(io.BytesIO(mp4)) as container:
         shown_at = sorted(p.pts for p in container.demux(video=0) if p.pts is not None)
-    assert {b - a for a, b in zip(shown_at, shown_at[1:], strict=False)} == {3600}
+    assert {b - a for a, b in itertools.pairwise(shown_at)} == {3600}
 
 
 def test_nal_units_are_stored_bit_by_bit() -> None:
@@ -122,7 +129,7 @@ def test_fragments_are_cut_at_keyframes_and_every_fifth_of_a_second() -> None:
     assert [h.duration_us for h in fragments] == [200_000, 200_000, 120_000] * 3 + [40_000]
     assert [bool(h.flags & Flag.KEYFRAME) for h in fragments] == [True, False, False] * 3 + [True]
     assert [h.tfdt for h in fragments][:4] == [0, 18_000, 36_000, 46_800]
-    steps = [b.boot_ns - a.boot_ns for a, b in zip(fragments, fragments[1:], strict=False)]
+    steps = [b.boot_ns - a.boot_ns for a, b in itertools.pairwise(fragments)]
     assert set(steps) == {200_000_000, 120_000_000}
 
 

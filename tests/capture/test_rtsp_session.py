@@ -36,7 +36,9 @@ class Device:
     def url(self) -> str:
         return self.asked.split(" ", 2)[1]
 
-    def answer(self, status: str = "200 OK", headers: str = "", body: bytes = b"", before: bytes = b"") -> None:
+    def answer(
+        self, status: str = "200 OK", headers: str = "", body: bytes = b"", before: bytes = b""
+    ) -> None:
         cseq = re.findall(r"CSeq: (\d+)", self.asked)[-1]
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         text = f"RTSP/1.0 {status}\r\nCseq: {cseq}\r\n{headers}{length}\r\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from hypothesis import given, settings
@@ -165,7 +166,7 @@ def test_whatever_the_stamps_places_only_grow_and_are_never_the_future(
         stamp, at = stamp + step, at + pause
         units.append((stamp, at))
     _, placed = place(units, reorder=reorder)
-    for earlier, later in zip(placed, placed[1:], strict=False):
+    for earlier, later in itertools.pairwise(placed):
         assert later.dts > earlier.dts
         assert later.boot_ns > earlier.boot_ns
         assert abs(later.offset) < 1 << 31
