@@ -47,6 +47,7 @@ class MqttConnection:
         self._waker = waker
         self._selector = selectors.DefaultSelector()
         self._client = self._build_client()
+        self._context: ClientContext | None = None
         self._limits: Limits | None = None
         self._ready = False
         self._lost: LinkLost | None = None
@@ -60,7 +61,8 @@ class MqttConnection:
         self._leave_will()
         try:
             trusted = self._clock.now().trust > ClockTrust.NONE
-            self._client.tls_set_context(tls_context(settings, check_dates=trusted))
+            self._context = tls_context(settings, check_dates=trusted)
+            self._client.tls_set_context(self._context)
             self._client.connect(
                 self._broker.host,
                 self._broker.port,
@@ -126,10 +128,8 @@ class MqttConnection:
         if self._client.is_connected() and self._lost is None:
             with contextlib.suppress(OSError, ValueError):
                 self._client.disconnect()
-        sock = self._client.socket()
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.close()
+        if self._context is not None and self._context.wrapped is not None:
+            self._context.wrapped.close()
         self._selector.close()
 
     def _build_client(self) -> paho.Client:
@@ -245,14 +245,25 @@ class MqttConnection:
         self._owner.arrived(topic, bytes(message.payload), message.retain)
 
 
-def tls_context(settings: LinkSettings, *, check_dates: bool) -> ssl.SSLContext:
+class ClientContext(ssl.SSLContext):
+    """Remembers the socket it wrapped: paho loses it, still open, when the handshake fails."""
+
+    wrapped: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        self.wrapped = super().wrap_socket(*args, **kwargs)
+        return self.wrapped
+
+
+def tls_context(settings: LinkSettings, *, check_dates: bool) -> ClientContext:
     """TLS 1.2 or later with our certificate. Raises OSError when a file cannot be used.
 
     A box that wakes in 1970 finds every certificate not yet valid: without any idea of the time the dates
     are not looked at; everything else is.
     """
-    context = ssl.create_default_context(cafile=str(settings.ca))
+    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate, and one for this host
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(settings.ca)
     context.load_cert_chain(settings.certificate, settings.key)
     if not check_dates:
         context.verify_flags |= ssl.VerifyFlags(X509_NO_CHECK_TIME)
