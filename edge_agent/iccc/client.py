@@ -88,7 +88,7 @@ class LinkChanged:
 
 Fact = Heard | StillHeard | Disbelieved | LinkChanged
 Listener = Callable[[Fact], None]
-RawListener = Callable[[UpTopic, bytes], None]
+RawListener = Callable[[UpTopic | MediaTopic, bytes], None]
 
 
 class CommandRefused(UplinkError):
@@ -141,7 +141,7 @@ class IcccClient:
         self._listeners = (*self._listeners, listener)
 
     def listen_raw(self, listener: RawListener) -> None:
-        """Hear the exact bytes of every `up/` message, believed or not: what the mirror stores."""
+        """Hear the exact bytes of every message of a site, believed or not: what the mirror stores."""
         self._raw_listeners = (*self._raw_listeners, listener)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -295,14 +295,15 @@ class IcccClient:
         except FormatError as error:
             self._tell(Disbelieved("", arrived.topic, str(error)))
             return
+        for raw in self._raw_listeners:
+            if isinstance(topic, UpTopic | MediaTopic):
+                raw(topic, arrived.payload)
         if isinstance(topic, MediaTopic):
             self._media.take(topic.session, arrived.payload)
         elif isinstance(topic, UpTopic):
             self._hear(topic, arrived)
 
     def _hear(self, topic: UpTopic, arrived: Arrived) -> None:
-        for raw in self._raw_listeners:
-            raw(topic, arrived.payload)
         try:
             if topic.leaf is Up.SNAPSHOT and topic.camera:
                 self._hear_still(topic.site, topic.camera, arrived.payload)

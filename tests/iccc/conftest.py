@@ -66,7 +66,9 @@ HEARTBEAT_S = 2.0
 FRAGMENT_TICKS = 18_000
 
 
-def encode(width: int, height: int, fps: int, pictures: int, codec: str = "libx264") -> tuple[EncodedUnit, ...]:
+def encode(
+    width: int, height: int, fps: int, pictures: int, codec: str = "libx264"
+) -> tuple[EncodedUnit, ...]:
     """A bar that moves and a counter, keyframes every 2 s."""
     context = av.CodecContext.create(codec, "w")
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
@@ -89,10 +91,24 @@ def draw(width: int, height: int, number: int) -> Any:
     picture[: height // 3] = (92, 84, 70)
     cv2.rectangle(picture, (width // 10, height // 4), (width * 9 // 10, height // 3), (60, 110, 190), -1)
     for x in (3, 6):
-        cv2.rectangle(picture, (width * x // 10, height // 3), (width * x // 10 + width // 12, height * 3 // 4), (190, 190, 185), -1)
+        cv2.rectangle(
+            picture,
+            (width * x // 10, height // 3),
+            (width * x // 10 + width // 12, height * 3 // 4),
+            (190, 190, 185),
+            -1,
+        )
     car = (number * width // 60) % (width + width // 4) - width // 4
     cv2.rectangle(picture, (car, height * 6 // 10), (car + width // 4, height * 8 // 10), (70, 60, 160), -1)
-    cv2.putText(picture, f"{number:05d}", (width // 20, height * 19 // 20), cv2.FONT_HERSHEY_SIMPLEX, height / 400, (235, 235, 235), 2)
+    cv2.putText(
+        picture,
+        f"{number:05d}",
+        (width // 20, height * 19 // 20),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        height / 400,
+        (235, 235, 235),
+        2,
+    )
     return picture
 
 
@@ -127,8 +143,13 @@ class City:
     def client_settings(self, client_id: str = "iccc-test") -> ClientSettings:
         identity = self.pki.client(client_id)
         return ClientSettings(
-            self.broker, TlsFiles(self.pki.ca, identity.certificate, identity.key), client_id,
-            self.pki.command_key(), KID, RECIPIENT, self.pki.recipient_key().private_bytes_raw(),
+            self.broker,
+            TlsFiles(self.pki.ca, identity.certificate, identity.key),
+            client_id,
+            self.pki.command_key(),
+            KID,
+            RECIPIENT,
+            self.pki.recipient_key().private_bytes_raw(),
         )
 
     def boxes(self) -> TrustedBoxes:
@@ -255,7 +276,9 @@ class FakeBox:
     # --- saying ----------------------------------------------------------------------------------
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, media: bool = False) -> None:
-        (self._media if media else self._control).publish(topic, payload, qos=0 if media else 1, retain=retain)
+        (self._media if media else self._control).publish(
+            topic, payload, qos=0 if media else 1, retain=retain
+        )
 
     def say_state(self, word: str, cause: str = "") -> None:
         data = messages.StateData(state=messages.Liveness(word), cause=cause)
@@ -264,8 +287,12 @@ class FakeBox:
 
     def say_birth(self) -> None:
         data = messages.BirthData(
-            site=SITE, name="Shree Petroleum, Ring Road", kind="petrol_pump", boot=boot_id().hex(),
-            software="edge-agent 0.1.0", timezone="Asia/Kolkata",
+            site=SITE,
+            name="Shree Petroleum, Ring Road",
+            kind="petrol_pump",
+            boot=boot_id().hex(),
+            software="edge-agent 0.1.0",
+            timezone="Asia/Kolkata",
             cameras=tuple(
                 messages.CameraInfo(id=c, name=name, streams={r: self.streams[c, r].id.hex() for r in Role})
                 for c, name in self.names.items()
@@ -356,9 +383,14 @@ class FakeBox:
             head = backlog[0].header if backlog else None
             fragments = [r.header.n for r in backlog[2:]]
             self.reply(
-                command, Lifecycle.DONE, session=known.session, lease=command.id, topic=known.topic,
+                command,
+                Lifecycle.DONE,
+                session=known.session,
+                lease=command.id,
+                topic=known.topic,
                 epoch=self.forged_epoch or (head.epoch.hex() if head else None),
-                first=fragments[0] if fragments else None, lease_s=30,
+                first=fragments[0] if fragments else None,
+                lease_s=30,
             )
             for record in backlog:
                 known.send(record)
@@ -474,8 +506,14 @@ class ConsoleServer:
 
     def __init__(self, app: Any) -> None:
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_level="warning", access_log=False,
-            ws="websockets-sansio", ws_per_message_deflate=False, timeout_graceful_shutdown=2,
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="warning",
+            access_log=False,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -510,18 +548,35 @@ class Page:
     """One page of a headless Chromium, over the DevTools protocol."""
 
     FLAGS = (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage", "--mute-audio",
-        "--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--hide-scrollbars",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+        "--disable-dev-shm-usage",
+        "--mute-audio",
+        "--disable-background-timer-throttling",
+        "--disable-renderer-backgrounding",
+        "--hide-scrollbars",
     )
 
     def __init__(self, profile: Path, width: int = 1280, height: int = 800) -> None:
         program = shutil.which("chromium") or "chromium"
         self._process = subprocess.Popen(
-            [program, *self.FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}",
-             "--remote-debugging-port=0", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [
+                program,
+                *self.FLAGS,
+                f"--user-data-dir={profile}",
+                f"--window-size={width},{height}",
+                "--remote-debugging-port=0",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self._open = contextlib.ExitStack()
         self._open.callback(self._end)
@@ -573,8 +628,11 @@ class Page:
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height,
-            deviceScaleFactor=1, mobile=mobile,
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
         )
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:

@@ -86,7 +86,9 @@ def test_elsewhere_the_password_opens_pages_and_sockets() -> None:
     host, given = "console.city:8000", basic("operator:correct horse")
     assert status(host=host, password="correct horse", authorization=given) == 200
     assert opened(host=host, password="correct horse", authorization=given)
-    assert dict(ask(host=host, password="correct horse")[0]["headers"])[b"www-authenticate"].startswith(b"Basic")
+    assert dict(ask(host=host, password="correct horse")[0]["headers"])[b"www-authenticate"].startswith(
+        b"Basic"
+    )
 
 
 def test_pages_carry_a_policy_that_lets_nothing_foreign_in() -> None:

@@ -58,7 +58,9 @@ def test_a_camera_that_goes_dark_is_told_by_word_and_in_the_feed(page: Any, cons
     page.open(console.url)
     page.until("document.querySelectorAll('.tile img').length === 4")
     page.until("document.body.innerText.includes('Since ')")
-    box.say_camera("cam-03", "dark", "Cash counter stopped sending", "no packets for 10 s; 192.168.1.8:554 answers")
+    box.say_camera(
+        "cam-03", "dark", "Cash counter stopped sending", "no packets for 10 s; 192.168.1.8:554 answers"
+    )
     page.until("document.querySelector('[data-camera=cam-03]').innerText.includes('Not seeing')")
     assert "Cash counter stopped sending" in page.run("document.getElementById('feed').innerText")
     assert page.run("document.title").startswith("(1)")

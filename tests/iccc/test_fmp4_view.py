@@ -1,4 +1,4 @@
-"""Reading fragments: against files that FFmpeg's muxer wrote, against the box's own writer, and against noise."""
+"""Reading fragments: those of FFmpeg's muxer, those of the box's own writer, and noise."""
 
 from __future__ import annotations
 

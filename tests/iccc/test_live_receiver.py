@@ -56,7 +56,11 @@ class Stream:
 
     def start(self, epoch: bytes | None, first: int | None) -> None:
         started = LiveStarted(
-            session=self.session, lease=self.session, topic="t", epoch=epoch.hex() if epoch else None, first=first
+            session=self.session,
+            lease=self.session,
+            topic="t",
+            epoch=epoch.hex() if epoch else None,
+            first=first,
         )
         opener = Opener("iccc-1", PRIVATE, self.box.public)
         anchor = Anchor(self.clock.boot_ns, self.clock.monotonic())

@@ -6,9 +6,11 @@
 
 const RESERVE_S = 0.12;     // what should still be buffered at the moment the next fragment arrives
 const RESERVE_BAND_S = 0.06;
-const CATCH_UP = 1.10;
+const CATCH_UP = 1.08;
+const HURRY = 1.25;         // while more than HURRY_S too much is buffered
+const HURRY_S = 0.3;
 const HOLD_BACK = 0.96;
-const JUMP_S = 1.2;         // further behind than this: seek instead of hurrying
+const JUMP_S = 1.0;         // further behind than this: seek instead of hurrying
 const KEEP_S = 12;          // played media kept in the SourceBuffer
 const WINDOW_MS = 1500;     // over which the smallest reserve is judged
 const MAX_QUEUE = 256;
@@ -279,7 +281,8 @@ export class LivePlayer {
     if (this.reserves.length < 3) return;
     const least = Math.min(...this.reserves.map((r) => r.ahead));
     let rate = 1;
-    if (least > RESERVE_S + RESERVE_BAND_S) rate = CATCH_UP;
+    if (least > RESERVE_S + HURRY_S) rate = HURRY;
+    else if (least > RESERVE_S + RESERVE_BAND_S) rate = CATCH_UP;
     else if (least < RESERVE_S - RESERVE_BAND_S) rate = HOLD_BACK;
     if (video.playbackRate !== rate) video.playbackRate = rate;
   }
