@@ -52,7 +52,8 @@ class Clip:
         name = self.codec.value.upper()
         return (
             f"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n"
-            f"a=rtpmap:96 {name}/90000\r\na=fmtp:96 packetization-mode=1;{sprop}\r\na=control:trackID=1\r\n{extra}"
+            f"a=rtpmap:96 {name}/90000\r\na=fmtp:96 packetization-mode=1;{sprop}\r\n"
+            f"a=control:trackID=1\r\n{extra}"
         ).encode()
 
 

@@ -259,9 +259,9 @@ def test_garbage_between_frames_is_skipped_and_counted() -> None:
 )  # fmt: skip
 def test_floods_end_the_session(flood: bytes) -> None:
     demultiplexer = rtsp.Demultiplexer()
+    pieces = [flood[at : at + 1000] for at in range(0, len(flood), 1000)]
     with pytest.raises(FormatError):
-        for at in range(0, len(flood), 1000):
-            demultiplexer.feed(flood[at : at + 1000])
+        list(map(demultiplexer.feed, pieces))
 
 
 @settings(max_examples=200)

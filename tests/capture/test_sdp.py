@@ -12,14 +12,19 @@ from edge_agent.errors import FormatError
 from edge_agent.model import Codec
 
 
+HIKVISION = (
+    "rtsp://192.168.5.106:554/Streaming/Channels/101/trackID=1?transportmode=unicast&profile=Profile_1"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "encoding", "control", "sets"),
     [
         ("dahua_describe_h265_pcma.txt", "H265", "trackID=0", 3),
         ("h264dvr_describe.txt", "H264", "trackID=3", 2),
-        ("hikvision_describe.txt", "H264", "rtsp://192.168.5.106:554/Streaming/Channels/101/trackID=1?transportmode=unicast&profile=Profile_1", 2),
+        ("hikvision_describe.txt", "H264", HIKVISION, 2),
     ],
-)  # fmt: skip
+)
 def test_recorded_descriptions_name_their_video(
     shared: Path, name: str, encoding: str, control: str, sets: int
 ) -> None:
