@@ -9,6 +9,7 @@ from edge_agent.capture import addresses, channels, onvif, soap, web
 from edge_agent.capture.channels import Channel, Identity, Pair, Profile
 from edge_agent.capture.device import DeviceReport, Step
 from edge_agent.capture.onvif import OnvifDevice
+from edge_agent.capture.profiles import clean, profiles_in
 from edge_agent.capture.session import DEVICE_PATH, AuthRefused, Session, envelope
 from edge_agent.capture.web import Trouble, WebError
 from edge_agent.capture.wsd import plain_mac
@@ -80,9 +81,9 @@ class Interview:
     def _identify(self, device: OnvifDevice) -> Identity:
         answer = device.call("devicemgmt", "GetDeviceInformation")
         identity = Identity(
-            manufacturer=_clean(soap.text(answer, "Manufacturer")),
-            model=_clean(soap.text(answer, "Model")),
-            serial=_clean(soap.text(answer, "SerialNumber")),
+            manufacturer=clean(soap.text(answer, "Manufacturer")),
+            model=clean(soap.text(answer, "Model")),
+            serial=clean(soap.text(answer, "SerialNumber")),
             mac=self._mac(device),
             address=self._address,
         )
@@ -147,7 +148,7 @@ class Interview:
         """By Media, else by Media2: the Media2 of some D-Link faults, Profile T devices have only it."""
         trouble: EdgeAgentError | None = None
         try:
-            found = _profiles_in(device.call("media", "GetProfiles"))
+            found = profiles_in(device.call("media", "GetProfiles"))
             if found:
                 return found
         except (soap.SoapFault, FormatError, DeviceError) as error:
@@ -155,7 +156,7 @@ class Interview:
         if self._media2_path is not None:
             self._media2 = True
             body = '<GetProfiles xmlns="http://www.onvif.org/ver20/media/wsdl"><Type>All</Type></GetProfiles>'
-            return _profiles_in(self._ask_media2(body))
+            return profiles_in(self._ask_media2(body))
         if trouble is not None:
             raise trouble
         return []
@@ -271,34 +272,6 @@ def _explained(step: str) -> Iterator[None]:
         raise DeviceError(
             step, f"the device answers, but not in ONVIF ({error}): switch ONVIF on in its network menu"
         ) from error
-
-
-def _profiles_in(answer: soap.Element) -> list[Profile]:
-    return [_profile(e) for e in [*soap.each(answer, "Profiles")][: channels.MAX_PROFILES]]
-
-
-def _profile(entry: soap.Element) -> Profile:
-    """Media 1 nests the configurations in the profile, Media 2 in its `Configurations`, named shorter."""
-    second = soap.find(entry, "Configurations")
-    inside = entry if second is None else second
-    source = soap.find(inside, "VideoSourceConfiguration" if second is None else "VideoSource")
-    encoder = soap.find(inside, "VideoEncoderConfiguration" if second is None else "VideoEncoder")
-    return Profile(
-        token=soap.attribute(entry, "token"),
-        name=_clean(soap.text(entry, "Name")),
-        source=_clean(soap.text(source, "SourceToken")) if source is not None else "",
-        width=_number(soap.text(encoder, "Resolution", "Width")) if encoder is not None else 0,
-        height=_number(soap.text(encoder, "Resolution", "Height")) if encoder is not None else 0,
-        encoding=_clean(soap.text(encoder, "Encoding")) if encoder is not None else "",
-    )
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-
-
-def _clean(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:100].strip()
 
 
 def _escaped(text: str) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.capture import channels, interview, onvif, soap
+from edge_agent.capture import channels, onvif, soap
 from edge_agent.capture.device_clock import read_clock
+from edge_agent.capture.profiles import profiles_in
 from edge_agent.capture.web import MAX_BODY
 from edge_agent.errors import EdgeAgentError, FormatError
 
@@ -39,7 +40,7 @@ def test_a_recorded_reply_is_understood_or_clearly_refused(capture: Path) -> Non
     "capture", [p for p in CAPTURES if p.stem == "GetProfiles"], ids=lambda p: p.parent.name
 )
 def test_recorded_profiles_become_a_main_and_a_sub_stream(capture: Path) -> None:
-    profiles = interview._profiles_in(soap.reply(capture.read_bytes()))
+    profiles = profiles_in(soap.reply(capture.read_bytes()))
     pairs = channels.pairs(profiles)
 
     assert len(pairs) == 1
@@ -128,7 +129,7 @@ def test_only_our_own_errors_leave_the_reader(inside: str) -> None:
             answer = soap.reply(body)
         except EdgeAgentError:
             continue
-        interview._profiles_in(answer)
+        profiles_in(answer)
         onvif.service_xaddrs(answer)
 
 
@@ -146,5 +147,5 @@ def test_damaged_recordings_are_understood_or_refused(capture: Path, data: st.Da
         answer = soap.reply(bytes(body))
     except EdgeAgentError:
         return
-    channels.numbers(channels.pairs(interview._profiles_in(answer)), {})
+    channels.numbers(channels.pairs(profiles_in(answer)), {})
     onvif.service_xaddrs(answer)

@@ -1,0 +1,36 @@
+"""Reading GetProfiles replies (ONVIF Media, section 5.2; Media2, section 5.2)."""
+
+from __future__ import annotations
+
+from edge_agent.capture import soap
+from edge_agent.capture.channels import MAX_PROFILES, Profile
+
+
+def profiles_in(answer: soap.Element) -> list[Profile]:
+    """The profiles of a GetProfiles reply, of Media or Media2, in the device's order; at most 256."""
+    return [_profile(e) for e in [*soap.each(answer, "Profiles")][:MAX_PROFILES]]
+
+
+def _profile(entry: soap.Element) -> Profile:
+    """Media 1 nests the configurations in the profile, Media 2 in its `Configurations`, named shorter."""
+    second = soap.find(entry, "Configurations")
+    inside = entry if second is None else second
+    source = soap.find(inside, "VideoSourceConfiguration" if second is None else "VideoSource")
+    encoder = soap.find(inside, "VideoEncoderConfiguration" if second is None else "VideoEncoder")
+    return Profile(
+        token=soap.attribute(entry, "token"),
+        name=clean(soap.text(entry, "Name")),
+        source=clean(soap.text(source, "SourceToken")) if source is not None else "",
+        width=_number(soap.text(encoder, "Resolution", "Width")) if encoder is not None else 0,
+        height=_number(soap.text(encoder, "Resolution", "Height")) if encoder is not None else 0,
+        encoding=clean(soap.text(encoder, "Encoding")) if encoder is not None else "",
+    )
+
+
+def clean(text: str) -> str:
+    """A device's text made fit for one line: printable, at most 100 characters."""
+    return "".join(c for c in text if c.isprintable())[:100].strip()
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
