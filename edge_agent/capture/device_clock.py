@@ -1,4 +1,4 @@
-"""What time a device believes it is, from GetSystemDateAndTime (ONVIF Core, 8.3.5) or its HTTP Date."""
+"""What time a device believes it is, from GetSystemDateAndTime (ONVIF Core, section 8) or its HTTP Date."""
 
 from __future__ import annotations
 

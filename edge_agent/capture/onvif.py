@@ -157,7 +157,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def service_xaddrs(answer: soap.Element) -> dict[str, addresses.Claim]:
-    """Namespace to claimed address, from a GetServices or a GetCapabilities reply (ONVIF Core, 8.1)."""
+    """Namespace to claimed address, from a GetServices or a GetCapabilities reply (ONVIF Core, section 8)."""
     found: dict[str, addresses.Claim] = {}
     for entry in soap.each(answer, "Service"):
         claim = addresses.service(soap.text(entry, "XAddr"))

@@ -1,4 +1,4 @@
-"""Reading GetProfiles replies (ONVIF Media, section 5.2; Media2, section 5.2)."""
+"""Reading GetProfiles replies, of ONVIF Media (ver10) and Media2 (ver20)."""
 
 from __future__ import annotations
 
