@@ -13,7 +13,7 @@ from edge_agent.errors import RingError
 from edge_agent.model import Role
 from edge_agent.ring.index import JOIN_US, Entry, SegmentIndex
 from edge_agent.ring.segment import read_record
-from edge_agent.ring.shelf import Shelf, Volume
+from edge_agent.ring.shelf import LiveIndex, Shelf, Volume
 from edge_agent.seal.record import Kind, Record
 
 LONGEST_GOP_SEGMENTS = 8  # how far back a keyframe is looked for
@@ -70,12 +70,20 @@ class Stretched(NamedTuple):
 
 
 class RingReader:
-    """Reads rings from their files alone: any thread, any process, while the writer runs or not."""
+    """Reads rings from their files alone: any thread, any process, while the writer runs or not.
 
-    def __init__(self, directories: Mapping[Role, Path] | Sequence[Path]) -> None:
+    `live` (a writer's `open_index`) spares the daemon a first walk through the open segment.
+    """
+
+    def __init__(
+        self,
+        directories: Mapping[Role, Path] | Sequence[Path],
+        live: Mapping[Role, LiveIndex] | None = None,
+    ) -> None:
         if not isinstance(directories, Mapping):
             directories = {Role(d.name): d for d in directories}
-        self._shelves = {role: Shelf(directory) for role, directory in directories.items()}
+        indexes = live or {}
+        self._shelves = {role: Shelf(d, indexes.get(role, _no_index)) for role, d in directories.items()}
 
     def coverage(self, stream_id: bytes, from_us: int, to_us: int) -> list[Span]:
         """What is recorded of the stream between two moments, clipped to them, in order of time."""
@@ -155,6 +163,10 @@ class RingReader:
                 earlier = range(first, touched[0])
                 chosen += [(shelf, volumes[i]) for i in (*earlier, *touched)]
         return chosen
+
+
+def _no_index() -> None:
+    return None
 
 
 def _stretched(index: SegmentIndex, stream_id: bytes, from_us: int, to_us: int) -> Iterator[Stretched]:

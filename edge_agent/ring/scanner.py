@@ -88,6 +88,8 @@ class RingScanner:
             log.warning("segment %d: bytes %d to %d are damaged", number, start, end)
         try:
             write_new(self._store, index_name(number), index.encode(), durable=False)
+            if not (self._store.directory / segment_name(number)).exists():  # evicted while we scanned
+                self._store.unlink(index_name(number))
         except OSError as error:
             log.debug("segment %d: index not kept: %s", number, error)
 

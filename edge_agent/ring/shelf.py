@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,8 @@ MAX_HEADS = 1024
 MAX_SCANS = 4
 SCAN_BYTES = 64 << 20
 
+LiveIndex = Callable[[], SegmentIndex | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -32,11 +35,12 @@ class Shelf:
     """One ring directory for readers. Any thread: one lock, held while an index is read or made.
 
     Reads files only, so that it works beside the daemon and without it. The newest segment may still grow;
-    what was scanned of it is kept and carried on.
+    what was scanned of it is kept and carried on. Inside the daemon the writer's own index spares that scan.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, live: LiveIndex) -> None:
         self._store = Store(directory)
+        self._live = live
         self._lock = Lock()
         self._heads: OrderedDict[int, SegmentIndex] = OrderedDict()
         self._scans: OrderedDict[int, SegmentScan] = OrderedDict()
@@ -66,6 +70,9 @@ class Shelf:
 
     def head(self, volume: Volume) -> SegmentIndex:
         """Epochs, stretches and damage; its entries may be missing. Empty for a segment that is gone."""
+        live = self._live_index(volume)
+        if live is not None:
+            return live
         with self._lock:
             known = self._heads.get(volume.number)
             if known is not None and known.size >= volume.size:
@@ -84,6 +91,9 @@ class Shelf:
 
     def full(self, volume: Volume) -> SegmentIndex:
         """With every record's place."""
+        live = self._live_index(volume)
+        if live is not None:
+            return live
         try:
             data = (self._store.directory / index_name(volume.number)).read_bytes()
             index = decode(data)
@@ -93,6 +103,11 @@ class Shelf:
             pass  # no index that holds: the segment tells by itself
         with self._lock:
             return self._scanned(volume)
+
+    def _live_index(self, volume: Volume) -> SegmentIndex | None:
+        """The writer's, which only ever grows at its ends: safe to read while it does."""
+        live = self._live()
+        return live if live is not None and live.number == volume.number else None
 
     def _scanned(self, volume: Volume) -> SegmentIndex:
         scan = self._scans.pop(volume.number, None) or SegmentScan(volume.path, volume.number)

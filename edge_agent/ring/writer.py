@@ -18,6 +18,7 @@ from edge_agent.ring.appender import OpenSegment
 from edge_agent.ring.catalogue import Catalogue
 from edge_agent.ring.eviction import Evictor
 from edge_agent.ring.facts import RingCounters, RingFaulted, RingOpened, RingRecovered, RingSynced
+from edge_agent.ring.index import SegmentIndex
 from edge_agent.ring.intake import Intake, Item, StreamEnd
 from edge_agent.ring.layout import TIPS_NAME, SegmentHeader
 from edge_agent.ring.live import LiveStreams
@@ -110,6 +111,11 @@ class RingWriter:
         """The open segment, 0 before the first. Any thread."""
         opened = self._open
         return opened.number if opened else 0
+
+    def open_index(self) -> SegmentIndex | None:
+        """What the open segment durably holds, for readers in this process. Any thread; read only."""
+        segment = self._open
+        return segment.index if segment is not None else None
 
     def counters(self) -> RingCounters:
         return RingCounters(

@@ -66,12 +66,13 @@ def _killed_run(bench, directory: Path, wait_s: float) -> list[bytes]:
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(root), str(directory), public], stdout=subprocess.PIPE
     )
-    assert child.stdout is not None
-    first = child.stdout.readline()
-    time.sleep(wait_s)
-    child.kill()
-    rest, _ = child.communicate(timeout=20)
-    lines = (first + rest).decode().split("\n")[:-1]  # the last line may be torn
+    with child:
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        time.sleep(wait_s)
+        child.kill()
+        said = first + child.stdout.read()
+    lines = said.decode().split("\n")[:-1]  # the last line may be torn
     return [bytes.fromhex(line) for line in lines]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import pytest
 
 from edge_agent.model import Role
@@ -115,6 +117,42 @@ def test_indexes_change_nothing_but_speed(bench, reader):
     plain = RingReader({Role.MAIN: bench.directory})
     assert [r.raw for r in plain.records(camera.stream, 0, FOREVER)] == with_index
     assert plain.coverage(camera.stream, 0, FOREVER) == reader.coverage(camera.stream, 0, FOREVER)
+
+
+def test_the_writers_own_index_gives_the_same_without_a_scan(bench, reader, monkeypatch):
+    writer, cameras = bench.writer(segment_s=2), [bench.channel("a"), bench.channel("b")]
+    bench.record(writer, cameras, 5)
+    asked = (cameras[0].stream, 0, FOREVER)
+    wanted = (reader.coverage(*asked), [r.raw for r in reader.records(*asked)], reader.stat())
+    monkeypatch.setattr("edge_agent.ring.shelf.SegmentScan.advance", _no_scan)
+    live = RingReader({Role.MAIN: bench.directory}, {Role.MAIN: writer.open_index})
+    assert (live.coverage(*asked), [r.raw for r in live.records(*asked)], live.stat()) == wanted
+
+
+def _no_scan(*_args, **_kwargs):
+    raise AssertionError("scanned")
+
+
+def test_readers_in_other_threads_keep_up_with_a_running_writer(bench):
+    writer, camera, stop = bench.writer(segment_s=1), bench.channel(), Event()
+    bench.record(writer, [camera], 0.2)
+    reader = RingReader({Role.MAIN: bench.directory}, {Role.MAIN: writer.open_index})
+    problems: list[str] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            seen = [r.header.n for r in reader.records(camera.stream, 0, FOREVER)]
+            if seen != list(range(len(seen))):
+                problems.append(f"holes in {seen}")
+
+    threads = [Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    bench.record(writer, [camera], 20)
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert problems == []
 
 
 def test_a_damaged_index_is_not_believed(bench):
