@@ -194,9 +194,8 @@ class RawRtsp:
 @pytest.fixture(scope="session")
 def recorder() -> Iterator[VirtualDvr]:
     """Channel 1 H.264, channel 2 H.265; small pictures, so that a cold cache costs a second."""
-    with VirtualDvr(
-        channels=2, h265="2", main="320x180@25", sub="160x90@12", serial="4E01B7EPAZ0TEST"
-    ) as dvr:
+    shapes = {"main": "320x180@25", "sub": "160x90@12", "h265": "2"}
+    with VirtualDvr(channels=2, interface="none", serial="4E01B7EPAZ0TEST", **shapes) as dvr:
         yield dvr
 
 

@@ -222,15 +222,23 @@ def discover(dvr: VirtualDvr, target: str) -> list[str]:
     return [address for address in found if address == dvr.onvif_url]
 
 
-def test_it_is_found_by_multicast_on_the_loopback_unless_it_is_off(dvr: VirtualDvr) -> None:
-    assert discover(dvr, "239.255.255.250") == [dvr.onvif_url]
-    dvr.control.set_device(off=True)
-    assert discover(dvr, "239.255.255.250") == []
+@pytest.fixture
+def two_recorders() -> Iterator[tuple[VirtualDvr, VirtualDvr]]:
+    shapes = {"channels": 1, "main": "160x96@25", "sub": "160x96@12"}
+    first = VirtualDvr(host="127.0.0.77", serial="FIRST", **shapes)
+    second = VirtualDvr(host="127.0.0.78", serial="SECOND", **shapes)
+    with first, second:
+        yield first, second
 
 
-def test_two_recorders_are_both_found_and_answer_unicast_on_their_own_addresses(dvr: VirtualDvr) -> None:
-    shapes = {"main": "160x96@25", "sub": "160x96@12", "h265": "none"}
-    with VirtualDvr(channels=1, host="127.0.0.77", serial="SECOND", **shapes) as second:
-        assert discover(dvr, "239.255.255.250") == [dvr.onvif_url]
-        assert discover(second, "239.255.255.250") == [second.onvif_url]
-        assert discover(second, "127.0.0.77") == [second.onvif_url]
+def test_recorders_are_found_on_the_loopback_unless_they_are_off(
+    dvr: VirtualDvr, two_recorders: tuple[VirtualDvr, VirtualDvr]
+) -> None:
+    first, second = two_recorders
+    for recorder in two_recorders:
+        assert discover(recorder, "239.255.255.250") == [recorder.onvif_url]
+        assert discover(recorder, recorder.host) == [recorder.onvif_url]
+    first.control.set_device(off=True)
+    assert discover(first, "239.255.255.250") == []
+    assert discover(second, "239.255.255.250") == [second.onvif_url]
+    assert discover(dvr, "239.255.255.250") == []  # it was told to stay silent

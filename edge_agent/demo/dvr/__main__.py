@@ -94,7 +94,7 @@ def _config(options: argparse.Namespace) -> DvrConfig:
         rtsp_port=options.rtsp_port,
         http_port=options.http_port,
         control_port=options.control_port,
-        interfaces=tuple(options.interface or ("lo",)),
+        interfaces=tuple(name for name in options.interface or ("lo",) if name != "none"),
         user=options.user,
         password=options.password,
         serial=options.serial,
@@ -117,7 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--rtsp-port", type=int, default=0, help="0 takes a free port, for this and the other ports")
     add("--http-port", type=int, default=0)
     add("--control-port", type=int, default=0, help="always on 127.0.0.1")
-    add("--interface", action="append", help="answers WS-Discovery on it; may be repeated (default: lo)")
+    add(
+        "--interface",
+        action="append",
+        help="answers WS-Discovery on it; may be repeated; or none (default: lo)",
+    )
     add("--user", default="admin")
     add("--password", default="admin123")
     add("--serial", default="4E01B7EPAZ00001", help="identity of the recorder; give each its own")

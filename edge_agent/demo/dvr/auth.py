@@ -91,7 +91,7 @@ class Accounts:
             return Verdict.STALE
         expected = self._response(method, given, faults)
         if expected and self._same(given.get("username", ""), given.get("response", ""), expected):
-            return self._right()
+            return Verdict.GOOD
         return self._wrong_answer(now, faults)
 
     def verify_token(
@@ -112,7 +112,7 @@ class Accounts:
             return self._wrong_answer(now, faults)
         if token.digest and not _timely(token.created, device_time, faults):
             return Verdict.LATE
-        return self._right()
+        return Verdict.GOOD
 
     def _response(self, method: str, given: dict[str, str], faults: DeviceFaults) -> str:
         algorithm = given.get("algorithm", "MD5").upper()
@@ -132,9 +132,6 @@ class Accounts:
     def _same(self, username: str, answer: str, expected: str) -> bool:
         right_answer = hmac.compare_digest(answer.encode(), expected.encode())
         return hmac.compare_digest(username.encode(), self.user.encode()) and right_answer
-
-    def _right(self) -> Verdict:
-        return Verdict.GOOD
 
     def _wrong_answer(self, now: float, faults: DeviceFaults) -> Verdict:
         self.wrong += 1

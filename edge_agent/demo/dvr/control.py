@@ -25,7 +25,7 @@ class ControlDesk:
             return _json(200, await self._perform(request.method, request.path, order))
         except KeyError as error:
             return _json(404, {"error": f"no such thing: {error}"})
-        except (ValueError, TypeError, EdgeAgentError) as error:
+        except (ValueError, TypeError, OSError, EdgeAgentError) as error:
             return _json(400, {"error": str(error)})
 
     async def _perform(self, method: str, path: str, order: dict[str, object]) -> dict[str, object]:

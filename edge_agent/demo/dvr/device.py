@@ -79,6 +79,11 @@ class Device:
             case Act.DROP_SUBSCRIPTIONS:
                 self.events.drop_all()
             case Act.REBOOT:
+                await self._reboot()
+
+    async def _reboot(self) -> None:
+        async with self._changing:
+            if not self.recorder.faults.device.off:
                 self.recorder.accounts.forget_nonces()
                 self.switch_off()
                 await self.switch_on()

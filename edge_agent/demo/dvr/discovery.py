@@ -91,6 +91,8 @@ def probe_matches(probe: Probe, announcement: Announcement) -> bytes:
 class DiscoveryResponder(asyncio.DatagramProtocol):
     """Answers on the given interfaces only: one socket on the group, one on the recorder's own address.
 
+    Without interfaces nothing is opened and nothing answered.
+
     Several recorders share the port through SO_REUSEADDR: each hears every multicast probe, while a unicast
     probe reaches one of those that share an address.
     """
@@ -105,6 +107,8 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
         self._answers: socket.socket | None = None
 
     async def open(self) -> None:
+        if not self._interfaces:
+            return
         running = asyncio.get_running_loop()
         self._answers = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._answers.setblocking(False)

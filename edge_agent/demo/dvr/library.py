@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent.demo.dvr import footage, media
 from edge_agent.demo.dvr.brand import StreamName
 from edge_agent.demo.dvr.config import DvrConfig
 from edge_agent.demo.dvr.faults import ChannelFaults, Mode
 from edge_agent.demo.dvr.loops import EncodedLoop
-from edge_agent.demo.dvr.media import Variant
+from edge_agent.demo.dvr.media import LoopKey, Shape, Variant
 from edge_agent.demo.dvr.rtp import WireLoop, pack_loop
 from edge_agent.model import Role
 
 _WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A real clip, at its own size when `shape` is None."""
+
+    path: Path
+    shape: Shape | None
 
 
 def shown(faults: ChannelFaults) -> Variant:
@@ -22,10 +32,12 @@ def shown(faults: ChannelFaults) -> Variant:
 
 
 class Library:
+    """Streams that show the same loop share one packed copy."""
+
     def __init__(self, config: DvrConfig) -> None:
         self._config = config
         self._workers = ThreadPoolExecutor(_WORKERS, "encode")
-        self._tasks: dict[tuple[StreamName, Variant], asyncio.Task[WireLoop]] = {}
+        self._tasks: dict[LoopKey | Clip, asyncio.Task[WireLoop]] = {}
         self._jpegs: dict[tuple[int, int], bytes] = {}
         self._clips = footage.clips(config.footage) if config.footage else ()
 
@@ -35,13 +47,13 @@ class Library:
 
     async def wire(self, name: StreamName, variant: Variant = Variant.NORMAL) -> WireLoop:
         """Waits until the loop is encoded; a caller that gives up does not stop the others."""
-        key = name, variant
-        if key not in self._tasks:
-            self._tasks[key] = asyncio.create_task(self._load(name, variant))
-        return await asyncio.shield(self._tasks[key])
+        source = self._source(name, variant)
+        if source not in self._tasks:
+            self._tasks[source] = asyncio.create_task(self._load(source))
+        return await asyncio.shield(self._tasks[source])
 
     def ready(self, name: StreamName, variant: Variant) -> WireLoop | None:
-        task = self._tasks.get((name, variant))
+        task = self._tasks.get(self._source(name, variant))
         return task.result() if task and task.done() and not task.cancelled() else None
 
     async def jpeg(self, name: StreamName, variant: Variant, now: float) -> bytes:
@@ -49,28 +61,29 @@ class Library:
         loop = (await self.wire(name, variant)).source
         keyframes = [index for index, unit in enumerate(loop.units) if unit.keyframe]
         index = keyframes[int(now / media.GOP_S) % len(keyframes)]
-        if (id(loop), index) not in self._jpegs:
+        key = id(loop), index
+        if key not in self._jpegs:
             running = asyncio.get_running_loop()
-            self._jpegs[id(loop), index] = await running.run_in_executor(
-                self._workers, media.jpeg_of, loop, index
-            )
-        return self._jpegs[id(loop), index]
+            self._jpegs[key] = await running.run_in_executor(self._workers, media.jpeg_of, loop, index)
+        return self._jpegs[key]
 
     def close(self) -> None:
         for task in self._tasks.values():
             task.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, name: StreamName, variant: Variant) -> WireLoop:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._make, name, variant)
+    async def _load(self, source: LoopKey | Clip) -> WireLoop:
+        running = asyncio.get_running_loop()
+        return await running.run_in_executor(self._workers, lambda: pack_loop(self._encoded(source)))
 
-    def _make(self, name: StreamName, variant: Variant) -> WireLoop:
-        return pack_loop(self._encoded(name, variant))
+    def _encoded(self, source: LoopKey | Clip) -> EncodedLoop:
+        if isinstance(source, Clip):
+            return footage.load(self._config.cache, source.path, source.shape)
+        return media.load(self._config.cache, source)
 
-    def _encoded(self, name: StreamName, variant: Variant) -> EncodedLoop:
-        config = self._config
-        sub = name.role is Role.SUB
+    def _source(self, name: StreamName, variant: Variant) -> LoopKey | Clip:
+        config, sub = self._config, name.role is Role.SUB
         if self._clips and variant is Variant.NORMAL:
-            clip = self._clips[config.inputs.index(name.channel) % len(self._clips)]
-            return footage.load(config.cache, clip, config.sub if sub else None)
-        return media.load(config.cache, media.LoopKey(name.channel, sub, config.shape(name), variant))
+            path = self._clips[config.inputs.index(name.channel) % len(self._clips)]
+            return Clip(path, config.sub if sub else None)
+        return media.loop_key(name.channel, sub, config.shape(name), variant)

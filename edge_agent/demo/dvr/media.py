@@ -24,7 +24,7 @@ from edge_agent.errors import SourceLost
 from edge_agent.model import Codec
 
 Noise = NDArray[np.int8]
-VERSION = 1  # of everything below that changes the encoded bytes; part of each cache key
+VERSION = 2  # of everything below that changes the encoded bytes; part of each cache key
 GOP_S = 2
 # Prime lengths: sampled every so many whole seconds, a loop shows each of its pictures before it repeats.
 _MAIN_LENGTHS = (251, 257, 263, 269, 271, 277, 281, 283)
@@ -70,13 +70,17 @@ class LoopKey:
         return f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.loop"
 
 
+def loop_key(channel: int, sub: bool, shape: Shape, variant: Variant) -> LoopKey:
+    """Which loop a stream shows; those of the bench are few and shared."""
+    return LoopKey((channel - 1) % _DISTINCT_NOISY + 1 if shape.kbps else channel, sub, shape, variant)
+
+
 def default_cache() -> Path:
     return Path(tempfile.gettempdir()) / f"edge-agent-dvr-cache-{os.getuid()}"
 
 
 def load(cache: Path, key: LoopKey) -> EncodedLoop:
     """The loop from the cache, or encoded now and kept there. Blocks for up to seconds."""
-    key = _shared(key)
     return cached(cache, key.file_name(), lambda: _encode_scene(key))
 
 
@@ -204,14 +208,9 @@ def _length(key: LoopKey) -> int:
 
 def _noise(shape: Shape) -> tuple[Noise, ...]:
     """A few fields of sensor noise (signed, around zero), enough that the rate control has to work."""
-    fields = np.random.default_rng(7).normal(0, 6, (5, shape.height * 3 // 2, shape.width))
-    return tuple(np.asarray(field, np.int8) for field in fields)
-
-
-def _shared(key: LoopKey) -> LoopKey:
-    if not key.shape.kbps:
-        return key
-    return LoopKey((key.channel - 1) % _DISTINCT_NOISY + 1, key.sub, key.shape, key.variant)
+    source = np.random.default_rng(7)
+    size = shape.height * 3 // 2, shape.width
+    return tuple((6 * source.standard_normal(size, np.float32)).astype(np.int8) for _ in range(5))
 
 
 @contextmanager

@@ -201,7 +201,8 @@ def _fill(canvas: Picture, points: list[tuple[int, int]], colour: Colour) -> Non
 
 def _text(canvas: Picture, text: str, at: tuple[int, int], scale: float) -> None:
     thick = max(1, round(2 * scale))
-    cv2.putText(canvas, text, at, _FONT, scale, (20, 20, 20), thick + 2, cv2.LINE_AA)
+    shadow = at[0] + thick, at[1] + thick
+    cv2.putText(canvas, text, shadow, _FONT, scale, (20, 20, 20), thick, cv2.LINE_AA)
     cv2.putText(canvas, text, at, _FONT, scale, (250, 250, 250), thick, cv2.LINE_AA)
 
 
