@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _PART = re.compile(r"leaves-(\d{6,12})-(\d{12})\.log")
 _MAX_LEAF = 4096
+_MAX_HOLE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def _read_leaves(path: Path, found: _Findings) -> list[bytes | None]:
     leaves: list[bytes | None] = []
     for match, part in sorted(names, key=lambda item: int(item[0][1])):
         first = int(match[2])
+        if not found.check(first - len(leaves) < _MAX_HOLE, f"{part.name} begins too far away"):
+            break
         del leaves[first:]  # a later part replaces from its first index on
         leaves += [None] * (first - len(leaves))
         leaves += _frames(part.read_bytes())
@@ -179,8 +182,8 @@ def _cosigned_size(
         return 0
     try:
         document = json.loads(stored)
-        note = document.get("mirror", document["witness"])
-    except (ValueError, KeyError, AttributeError):
+        note = str(document.get("mirror", document["witness"]))
+    except (ValueError, KeyError, AttributeError, RecursionError):
         found.check(False, "the cosigned checkpoint cannot be read")
         return 0
     by_one = [_signature(note, key, 4) is not None for key in cosigners]
@@ -201,7 +204,7 @@ def _signature(note: str, vkey: str, kind: int) -> bytes | None:
         return None
     for line in lines:
         dash, line_name, value = (*line.split(" "), "", "")[:3]
-        blob = base64.b64decode(value)
+        blob = _unbase64(value)
         if raw[0] != kind or (dash, line_name, blob[:4].hex()) != ("—", name, key_id):
             continue
         stamp = f"cosignature/v1\ntime {int.from_bytes(blob[4:12], 'big')}\n" if kind == 4 else ""
@@ -211,6 +214,13 @@ def _signature(note: str, vkey: str, kind: int) -> bytes | None:
             return None
         return blob
     return None
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return b""
 
 
 def _leaf_hash(leaf: bytes) -> bytes:
