@@ -11,7 +11,6 @@ from edge_agent.capture import h264, sdp
 from edge_agent.errors import FormatError
 from edge_agent.model import Codec
 
-
 HIKVISION = (
     "rtsp://192.168.5.106:554/Streaming/Channels/101/trackID=1?transportmode=unicast&profile=Profile_1"
 )
