@@ -48,10 +48,13 @@ class H264Depacketizer:
     def take(self, packet: bytes, at: int, end: int) -> bool:
         kind = packet[at] & 0x1F
         if kind == FU_A:
+            if self._pieces and end - at > 2 and packet[at + 1] < 0x40:  # neither start nor end: the most
+                self._pieces.append(packet[at + 2 : end])
+                return True
             return self._take_fragment(packet, at, end)
         if self._pieces:
             self._finish_fragments()
-        if 0 < kind < STAP_A or kind == 0:
+        if kind < STAP_A:
             self._add(packet[at:end])
         elif kind == STAP_A:
             return self._take_aggregate(packet, at + 1, end)
