@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -66,8 +66,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "mirror.sqlite"
 
 
+OPENED: list[LedgerStore] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_stores() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def opened(path: Path) -> LedgerStore:
+    """A store of this thread, closed when the test ends."""
+    OPENED.append(LedgerStore(path))
+    return OPENED[-1]
+
+
 def worker(path: Path, box: Box | None = None) -> Ingest:
-    store = LedgerStore(path)
+    store = opened(path)
     if box:
         store.enrol(SITE, box.public, T0)
     return Ingest(store, WITNESS, MIRROR)
@@ -151,11 +167,13 @@ def test_two_workers_take_300_leaves_in_random_order_each_once(path: Path) -> No
     wants: list[object] = []
 
     def run(share: list[int]) -> None:
-        ingest = worker(path)
+        store = LedgerStore(path)
+        ingest = Ingest(store, WITNESS, MIRROR)
         for at, index in enumerate(share):
             results.append(ingest.on_event(SITE, box.event(index), T0 + at))
             results.append(ingest.on_ledger(SITE, box.batch(index, index + 1), T0 + at))
             wants.extend(ingest.wants(T0 + at))
+        store.close()
 
     threads = [threading.Thread(target=run, args=(leaves[half::2],)) for half in (0, 1)]
     for thread in threads:
@@ -203,7 +221,7 @@ def test_the_mirror_goes_on_after_its_restart(path: Path) -> None:
     done = told(worker(path), box, 500, 600, T0 + 2 * SECOND)
     assert len(done.accepted) == 200
     assert cosigned_size(done.note, box) == 700
-    store = LedgerStore(path)
+    store = opened(path)
     assert store.root(box.origin, 600) == merkle.root([merkle.leaf_hash(x) for x in box.leaves[:600]])
     assert store.leaves(box.origin, 598, 5) == box.leaves[598:603]
 
@@ -265,7 +283,7 @@ def test_two_trees_of_one_size_are_fraud(path: Path) -> None:
     done = told(ingest, twin, 4, 5, T0 + SECOND)
     assert done.fraud is not None
     assert notes.parse_note(done.fraud.ours).text != notes.parse_note(done.fraud.theirs).text
-    assert LedgerStore(path).frauds() == [done.fraud]
+    assert opened(path).frauds() == [done.fraud]
     box.grow(1)
     assert told(ingest, box, 5, 6, T0 + 2 * SECOND).note is None  # frozen
     assert told(ingest, twin, 4, 5, T0 + 3 * SECOND).fraud is None  # shouted once
@@ -312,7 +330,7 @@ def test_a_tampered_history_is_fraud_and_never_cosigned(
     done = ingest.on_ledger(SITE, evil.batch(0, len(evil.leaves)), T0 + SECOND)
     assert (done.accepted, done.note) == ((), None)
     assert done.fraud is not None
-    assert cosigned_size(LedgerStore(path).of_site(SITE).note, box) == 8
+    assert cosigned_size(opened(path).of_site(SITE).note, box) == 8
 
 
 def test_a_rolled_back_box_gets_its_leaves_back(path: Path) -> None:
@@ -331,9 +349,9 @@ def test_new_keys_are_a_new_log_of_the_same_site(path: Path) -> None:
     box, renewed = Box().grow(3), Box(b"renewed").grow(2, "succession")
     ingest = worker(path, box)
     told(ingest, box, 0, 3, T0)
-    LedgerStore(path).enrol(SITE, renewed.public, T0 + SECOND)
+    opened(path).enrol(SITE, renewed.public, T0 + SECOND)
     assert cosigned_size(told(ingest, renewed, 0, 2, T0 + 2 * SECOND).note, renewed) == 2
-    assert LedgerStore(path).leaves(box.origin, 0, 9) == box.leaves
+    assert opened(path).leaves(box.origin, 0, 9) == box.leaves
 
 
 def test_the_retained_note_is_never_older_than_the_store(path: Path) -> None:

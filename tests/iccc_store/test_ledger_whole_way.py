@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.clock import ManualClock
@@ -41,6 +43,7 @@ class Site:
     centre: Path
     clock: ManualClock = field(default_factory=ManualClock)
     retained: bytes | None = None
+    opened: LedgerStore | None = None
 
     def boot(self) -> LedgerWriter:
         writer = LedgerWriter(
@@ -62,6 +65,13 @@ class Site:
         writer.turn()
         return want
 
+    @property
+    def store(self) -> LedgerStore:
+        if self.opened is None:
+            self.opened = LedgerStore(self.centre)
+            self.opened.enrol(SITE, PUBLIC, self.clock.wall_us)
+        return self.opened
+
     def send(self, writer: LedgerWriter, *, fetch: Want | None = None) -> Ingested:
         """A heartbeat with all that is not acknowledged."""
         first = writer.acknowledged.size
@@ -80,21 +90,28 @@ class Site:
         return Batch(first, tuple(writer.log.leaves(first, size - first)), writer.log.checkpoint(size))
 
     def ingest(self) -> Ingest:
-        store = LedgerStore(self.centre)
-        store.enrol(SITE, PUBLIC, self.clock.wall_us)
-        return Ingest(store, WITNESS, MIRROR)
+        return Ingest(self.store, WITNESS, MIRROR)
+
+    def restart_centre(self) -> None:
+        self.store.close()
+        self.opened = None
 
     def mirrored(self) -> list[str]:
-        store = LedgerStore(self.centre)
-        return [json.loads(leaf)["type"] for leaf in store.leaves(ORIGIN, 0, 10_000)]
+        return [json.loads(leaf)["type"] for leaf in self.store.leaves(ORIGIN, 0, 10_000)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path / "ledger", tmp_path / "mirror.sqlite")
+    yield site
+    site.restart_centre()
 
 
 def held(writer: LedgerWriter) -> list[str]:
     return [json.loads(leaf)["type"] for leaf in writer.log.leaves(0, writer.log.size)]
 
 
-def test_days_offline_and_restarts_lose_nothing(tmp_path: Path) -> None:
-    site = Site(tmp_path / "ledger", tmp_path / "mirror.sqlite")
+def test_days_offline_and_restarts_lose_nothing(site: Site) -> None:
     writer = site.boot()
     site.hear(writer)
     site.send(writer)
@@ -103,14 +120,14 @@ def test_days_offline_and_restarts_lose_nothing(tmp_path: Path) -> None:
         site.note(writer, *["mark"] * 50, "camera")
     assert not writer.signing
     assert site.hear(writer) is None
+    site.restart_centre()
     site.send(writer)
     site.hear(writer)
     assert site.mirrored() == held(writer)
     assert writer.acknowledged.size == writer.log.size == 157
 
 
-def test_an_old_image_of_the_state_ends_repaired(tmp_path: Path) -> None:
-    site = Site(tmp_path / "ledger", tmp_path / "mirror.sqlite")
+def test_an_old_image_of_the_state_ends_repaired(site: Site, tmp_path: Path) -> None:
     writer = site.boot()
     site.hear(writer)
     site.note(writer, "mark", "mark")
@@ -135,13 +152,12 @@ def test_an_old_image_of_the_state_ends_repaired(tmp_path: Path) -> None:
     site.send(writer)
     site.hear(writer)
     assert site.mirrored() == [*before, "rollback", "boot", "command"] == held(writer)
-    assert LedgerStore(site.centre).frauds() == []
+    assert site.store.frauds() == []
     report = verifier.verify_directory(site.directory, cosigners=(MIRROR.key.vkey, WITNESS.key.vkey))
     assert (report.ok, report.cosigned) == (True, writer.log.size)
 
 
-def test_two_boxes_with_the_same_keys_are_fraud(tmp_path: Path) -> None:
-    site = Site(tmp_path / "ledger", tmp_path / "mirror.sqlite")
+def test_two_boxes_with_the_same_keys_are_fraud(site: Site, tmp_path: Path) -> None:
     writer = site.boot()
     site.hear(writer)
     site.send(writer)
@@ -151,9 +167,10 @@ def test_two_boxes_with_the_same_keys_are_fraud(tmp_path: Path) -> None:
     other = twin.boot()
     twin.hear(other)
     assert twin.send(other).fraud is None
+    twin.restart_centre()
     site.note(writer, "camera")
     assert site.send(writer).fraud is not None
-    assert len(LedgerStore(site.centre).frauds()) == 1
+    assert len(site.store.frauds()) == 1
 
 
 WRITE_UNTIL_KILLED = """
