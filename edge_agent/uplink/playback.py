@@ -22,20 +22,25 @@ from edge_agent.uplink.topics import MediaKind
 LEAD_S = 2.0  # sent ahead of real time, so that a player need not stop at the first hiccup
 LONGEST_PAUSE_S = 1.0  # a gap in the footage is jumped, not waited for
 READ_AHEAD = 2 * 1024**2
+FASTEST = 4 * 1024**2  # bytes a second; above it brokers drop what a slow subscriber has not taken yet
 
 
 class Pace:
-    """When a record is due: media time over speed, `LEAD_S` ahead. Pure. `speed` None: at once."""
+    """When a record is due: media time over speed, `LEAD_S` ahead; without a speed, at `FASTEST`. Pure."""
 
     def __init__(self, speed: float | None) -> None:
         self._speed = speed
         self._next_us: int | None = None
-        self._clock = 0.0  # when the sample at `_next_us` is played
+        self._clock = 0.0  # when the sample at `_next_us` is played; without a speed, when more may leave
 
     def due(self, header: Header, now: float) -> float:
         """Monotonic seconds. Call once per record, in order."""
-        if self._speed is None or header.kind is not Kind.FRAGMENT:
+        if header.kind is not Kind.FRAGMENT:
             return now
+        if self._speed is None:
+            due = max(self._clock, now)
+            self._clock = due + header.record_length / FASTEST
+            return due
         if self._next_us is None:
             self._clock = now
         else:

@@ -11,7 +11,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import RingError
 from edge_agent.model import Role
 from edge_agent.seal.record import Record
-from edge_agent.uplink.playback import LEAD_S, Pace, PlaybackSession
+from edge_agent.uplink.playback import FASTEST, LEAD_S, Pace, PlaybackSession
 
 
 def test_real_time_keeps_a_small_lead() -> None:
@@ -43,6 +43,13 @@ def test_a_slow_link_is_not_followed_by_a_burst() -> None:
     assert late[-1] > 60.0 + 80 * 0.2 - LEAD_S
 
 
+def test_as_fast_as_the_link_gives_still_leaves_a_subscriber_time() -> None:
+    pace, some = Pace(None), records(100, size=FASTEST // 50)
+    due = [pace.due(r.header, 7.0) for r in some]
+    assert due[2] == 7.0
+    assert due[-1] == pytest.approx(7.0 + 99 / 50, rel=0.01)
+
+
 def session_of(some: Iterator[Record], speed: float | None) -> PlaybackSession:
     session = PlaybackSession("pump-17", "cam-01", Role.MAIN, ONE, SystemClock(), lambda: None)
     session.start(some, speed, 30)
@@ -71,6 +78,7 @@ def test_the_end_says_whether_the_footage_or_the_disk_ended() -> None:
     for source, words in ((iter(records(2)), "end of footage"), (broken(), "segment 7: Input/output error")):
         session = session_of(source, None)
         taken: list[bytes] = []
-        until(lambda s=session, t=taken: t.append(p) if (p := s.next_part(1e12)) else s.ended(0.0))
+        now = iter(range(1_000_000))
+        until(lambda s=session, t=taken, n=now: t.append(p) if (p := s.next_part(next(n))) else s.ended(0.0))
         assert session.ended(0.0) == words
         assert len(taken) == 4

@@ -97,6 +97,9 @@ class Center:
             CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.tls_set_context(context)
+        self._client.on_socket_open = lambda _c, _u, s: s.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.on_message = lambda _c, _u, message: self.messages.put(message)
         self._client.on_publish = lambda _c, _u, mid, reason, _p: self.reasons.update({mid: reason.value})
         subscribed = Event()
