@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 
@@ -62,6 +63,7 @@ class City:
             brand=options.brand,
             user=settings.DVR_USER,
             password=settings.DVR_PASSWORD,
+            serial=settings.serial(self.layout),
             **({"footage": options.footage} if options.footage else {}),
         )
         for worker in (CONSOLE, REPORTER):
@@ -99,6 +101,10 @@ class City:
             recipient_key=self.pki.recipient_key().private_bytes_raw(),
         )
         return IcccClient(client_settings, TrustedBoxes({settings.SITE: settings.box_public(self.layout)}))
+
+    def status(self) -> dict[str, Any]:
+        """The agent's own words. Raises EdgeAgentError while it does not run."""
+        return agent_status(self.layout.agent_config)
 
     def tend(self) -> None:
         """Start the agent again if it died. Call about once a second."""
@@ -172,13 +178,13 @@ class City:
         self.dvr.stop()
 
 
-def agent_status(config: Path) -> dict[str, object]:
+def agent_status(config: Path) -> dict[str, Any]:
     """What the running agent says of itself, through its own command line."""
     command = [sys.executable, "-m", "edge_agent.cli", "status", "--json", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode != 0:
         raise EdgeAgentError(done.stderr.strip() or "edge-agent status failed")
-    status: dict[str, object] = json.loads(done.stdout)
+    status: dict[str, Any] = json.loads(done.stdout)
     return status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Layout:
     def make(self) -> None:
         for directory in (self.state, self.pki, self.broker, self.agent, self.iccc, self.logs):
             directory.mkdir(parents=True, exist_ok=True)
+
+
+def serial(layout: Layout) -> str:
+    """The virtual DVR's serial number: its own for each state directory, as two demos may run at once."""
+    return "DEMO" + hashlib.sha256(str(layout.state).encode()).hexdigest()[:10].upper()
 
 
 def box_public(layout: Layout) -> bytes:
