@@ -23,6 +23,7 @@ from edge_agent.model import Codec, Role
 
 Client = Any  # RawRtsp of conftest.py, which importlib mode does not let us import
 Open = Callable[..., Client]
+QUICK = {"rtsp_transport": "tcp", "analyzeduration": "200000"}
 
 
 def with_password(url: str, dvr: VirtualDvr) -> str:
@@ -35,9 +36,8 @@ def pictures(client: Client, seconds: float = 0.5) -> int:
 
 @pytest.mark.parametrize(("channel", "codec"), [(1, "h264"), (2, "hevc")])
 def test_pyav_plays_a_stream_with_its_send_times(dvr: VirtualDvr, channel: int, codec: str) -> None:
-    options = {"rtsp_transport": "tcp", "analyzeduration": "200000"}
     url = with_password(dvr.rtsp_url(channel), dvr)
-    with av.open(url, options=options, timeout=(5.0, 5.0)) as container:
+    with av.open(url, options=QUICK, timeout=(5.0, 5.0)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.width, stream.height) in {
             ("h264", 320, 180),
@@ -58,7 +58,7 @@ def test_pyav_plays_a_stream_with_its_send_times(dvr: VirtualDvr, channel: int, 
 def test_ffprobe_reads_the_sub_stream(dvr: VirtualDvr) -> None:
     url = with_password(dvr.rtsp_url(1, Role.SUB), dvr)
     shown = ["-show_entries", "stream=codec_name,width,height", "-of", "json"]
-    command = ["ffprobe", "-v", "error", "-rtsp_transport", "tcp", *shown, url]
+    command = ["ffprobe", "-v", "error", "-rtsp_transport", "tcp", "-analyzeduration", "200000", *shown, url]
     answer = json.loads(subprocess.run(command, capture_output=True, timeout=20, check=True).stdout)
     assert answer["streams"] == [{"codec_name": "h264", "width": 160, "height": 90}]
 
@@ -236,14 +236,14 @@ def test_hikvision_paths_and_missing_inputs() -> None:
         assert dvr.channels == (2,)
         assert dvr.rtsp_url(2, Role.SUB).endswith("/Streaming/Channels/202")
         url = with_password(dvr.rtsp_url(2), dvr)
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=(5.0, 5.0)) as container:
+        with av.open(url, options=QUICK, timeout=(5.0, 5.0)) as container:
             assert next(container.decode(video=0)).width == 160
 
 
 def test_real_clips_are_served(shared: Path) -> None:
     with VirtualDvr(channels=1, footage=shared / "media", sub="160x96@12", serial="CLIP") as dvr:
         url = with_password(dvr.rtsp_url(1), dvr)
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=(5.0, 5.0)) as container:
+        with av.open(url, options=QUICK, timeout=(5.0, 5.0)) as container:
             assert next(container.decode(video=0)).width == 768
 
 
@@ -263,7 +263,7 @@ def test_it_ends_cleanly_on_a_signal_with_a_client_connected(number: signal.Sign
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         url = f"rtsp://admin:admin123@127.0.0.1:{ready['rtsp_port']}/cam/realmonitor?channel=1&subtype=0"
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=(5.0, 5.0)):
+        with av.open(url, options=QUICK, timeout=(5.0, 5.0)):
             process.send_signal(number)
             out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, b"", b"")
