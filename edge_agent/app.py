@@ -36,7 +36,9 @@ from edge_agent.ledger.writer import LedgerWriter
 from edge_agent.model import Camera, Role, StreamSpec
 from edge_agent.ring.plan import RingPolicy
 from edge_agent.ring.reader import RingReader
+from edge_agent.ring.scanner import RingScanner
 from edge_agent.ring.sink import Rings
+from edge_agent.ring.store import Store
 from edge_agent.ring.writer import RingWriter
 from edge_agent.seal.keys import BoxKey, Recipient, choose_aead
 from edge_agent.seal.sealer import StreamSealer
@@ -53,6 +55,7 @@ from edge_agent.uplink.settings import control_settings, media_settings
 
 log = logging.getLogger(__name__)
 
+DISK_PATIENCE_S = 120  # a dying disk blocks in fdatasync for a minute; that is not a stuck thread
 SWITCH_INTERVAL_S = 0.0005  # one busy Python thread delays packets by 143 ms at the default, measured
 
 
@@ -104,7 +107,11 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         run_id=run_id,
         capture=capture,
         rings=rings,
-        reader=RingReader({role: config.ring.directory / role.value for role in rings}),
+        scanners=tuple(_scanner(ring, config, clock, inbox) for ring in rings.values()),
+        reader=RingReader(
+            {role: config.ring.directory / role.value for role in rings},
+            live={role: ring.open_index for role, ring in rings.items()},
+        ),
         still_sealer=sealing.still_sealer(),
         ledger=ledger,
         pictures=Pictures(clock, inbox),
@@ -175,6 +182,12 @@ def _rings(
     }
 
 
+def _scanner(ring: RingWriter, config: Config, clock: Clock, inbox: BoundedInbox) -> RingScanner:
+    """Reads what earlier runs left, after recording has begun."""
+    store = Store(config.ring.directory / ring.role.value)
+    return RingScanner(role=ring.role, store=store, catalogue=ring.catalogue, clock=clock, inbox=inbox)
+
+
 def _policy(config: Config, bounds: RingClass) -> RingPolicy:
     return RingPolicy(
         max_bytes=bounds.max_bytes,
@@ -208,9 +221,11 @@ def _start(parts: Parts, config: Config) -> None:
     """What others lean on first: the disk, the ledger, then the eyes, then the mouth."""
     supervisor = parts.supervisor
     for ring in parts.rings.values():
-        supervisor.start(ring, patience_s=60)  # a slow disk is not a stuck thread
-    supervisor.start(parts.ledger, patience_s=60)
-    supervisor.start(parts.chores, patience_s=120)
+        supervisor.start(ring, patience_s=DISK_PATIENCE_S)
+    for scanner in parts.scanners:
+        supervisor.start(scanner, patience_s=DISK_PATIENCE_S)
+    supervisor.start(parts.ledger, patience_s=DISK_PATIENCE_S)
+    supervisor.start(parts.chores, patience_s=DISK_PATIENCE_S)
     supervisor.start(parts.pictures, patience_s=60)
     supervisor.start(parts.capture)
     supervisor.start(parts.reach, patience_s=60)

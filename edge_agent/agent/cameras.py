@@ -26,6 +26,9 @@ class Watched:
     streams: dict[Role, StreamStarted] = field(default_factory=dict)
     checked: HostChecked | None = None
 
+    def endpoint(self, role: Role) -> Endpoint | None:
+        return self.camera.main if role is Role.MAIN else self.camera.sub
+
     def host(self) -> tuple[str, int] | None:
         endpoint = self.camera.main or self.camera.sub
         return (endpoint.host, endpoint.port) if endpoint else None

@@ -24,6 +24,7 @@ from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
 from edge_agent.agent.viewings import Viewings
+from edge_agent.capture.device import shared_lockouts
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
 from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
 from edge_agent.health.rules import Changed, Sight
@@ -168,10 +169,19 @@ class Owner:
 
     def _stream_lost(self, fact: StreamLost) -> None:
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
+        if fact.auth:
+            self._count_wrong_password(fact)
         self._settle(self.cameras.lost(fact))
         watched = self.cameras.get(fact.key.camera)
         if watched is not None and not watched.health.flowing and (host := watched.host()):
             self.parts.reach.check(*host)
+
+    def _count_wrong_password(self, fact: StreamLost) -> None:
+        """RTSP and ONVIF share one count per device: a locked account blinds the shopkeeper too."""
+        watched = self.cameras.get(fact.key.camera)
+        endpoint = watched.endpoint(fact.key.role) if watched else None
+        if endpoint is not None and endpoint.credentials is not None:
+            shared_lockouts.wrong(endpoint.host, endpoint.credentials, fact.reason)
 
     def _settle(self, change: Changed | None) -> None:
         if change is not None:

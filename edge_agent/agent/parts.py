@@ -18,6 +18,7 @@ from edge_agent.host.notify import Notifier
 from edge_agent.ledger.writer import LedgerWriter
 from edge_agent.model import Role
 from edge_agent.ring.reader import RingReader
+from edge_agent.ring.scanner import RingScanner
 from edge_agent.ring.writer import RingWriter
 from edge_agent.seal.keys import BoxKey
 from edge_agent.seal.sealer import StreamSealer
@@ -47,6 +48,7 @@ class Parts:
     run_id: bytes
     capture: CaptureLoop
     rings: dict[Role, RingWriter]
+    scanners: tuple[RingScanner, ...]
     reader: RingReader
     still_sealer: StreamSealer | None  # None: no recipient, so nothing may be sealed
     ledger: LedgerWriter

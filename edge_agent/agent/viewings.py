@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import UplinkError
-from edge_agent.model import Camera, Endpoint, Role, StreamKey, StreamSpec
+from edge_agent.model import StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
 from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.operations import PlaybackStartArgs
@@ -40,7 +40,7 @@ class Viewings:
         if key in self._owner.stream_ids or key in self._opened:
             return
         watched = self._owner.cameras.get(key.camera)
-        endpoint = _endpoint(watched.camera, key.role) if watched else None
+        endpoint = watched.endpoint(key.role) if watched else None
         if watched is None or endpoint is None:
             raise UplinkError(f"{key.camera} has no {key.role.value} stream")
         stream = stream_id(self._owner.parts.box.box_id, watched.camera.uid, key.role)
@@ -63,6 +63,3 @@ class Viewings:
             self._opened.discard(key)
             self._owner.parts.capture.stop_stream(key)
 
-
-def _endpoint(camera: Camera, role: Role) -> Endpoint | None:
-    return camera.main if role is Role.MAIN else camera.sub
