@@ -21,13 +21,13 @@ from edge_agent.demo.pki import Pki
 from edge_agent.events import BoundedInbox, Fact
 from edge_agent.model import ClockTrust
 from edge_agent.seal.record import Flag, Header, Kind, Record, build_record, parse_record
-from edge_agent.supervisor import Worker
 from edge_agent.tap import Tap
 from edge_agent.uplink import ulid
 from edge_agent.uplink.commands import Command, CommandRole, CommandVerifier, TrustedKey, sign_command
 from edge_agent.uplink.control import ControlLink
 from edge_agent.uplink.facts import LinkUp
 from edge_agent.uplink.link import Broker, Link, LinkSettings
+from edge_agent.uplink.media import MediaLink
 from edge_agent.uplink.messages import sign_message
 from edge_agent.uplink.mqtt import MqttConnection
 from edge_agent.uplink.parts import Reassembler
@@ -48,7 +48,7 @@ def until(condition: Callable[[], object], timeout_s: float = 8.0) -> None:
 
 
 @contextmanager
-def running(worker: Worker) -> Iterator[Event]:
+def running(worker: ControlLink | MediaLink) -> Iterator[Event]:
     """Run a worker as the supervisor does, and stop it."""
     stop, failed = Event(), []
 
@@ -64,6 +64,7 @@ def running(worker: Worker) -> Iterator[Event]:
         yield stop
     finally:
         stop.set()
+        worker._link.wake()  # else it notices within half a second: too long for so many tests
         thread.join(5)
     assert not failed, failed
     assert not thread.is_alive()
