@@ -2,7 +2,7 @@
 
 A depacketizer is told packets in order and without holes; whoever feeds it calls `reset` after a hole.
 Quirks handled: a fragmented unit without its end bit, a whole Annex-B stream inside one unit, start codes
-in front of a unit (retina and gortsplib list the cameras).
+in front of a unit (docs/design/capture.md).
 """
 
 from __future__ import annotations

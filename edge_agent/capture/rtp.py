@@ -129,7 +129,7 @@ class AccessUnits:
             self._size = 0
 
     def _has_picture(self) -> bool:
-        """A marker after nothing but SPS, PPS or SEI ends no picture (seen from Hikvision)."""
+        """A marker after nothing but SPS, PPS or SEI ends no picture."""
         rules = self._rules
         nals = self._depacketizer.nals
         return any(rules.is_picture(rules.nal_type(nal)) for nal in reversed(nals) if nal)
