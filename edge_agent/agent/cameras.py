@@ -25,6 +25,7 @@ class Watched:
     duty: tuple[str, ...]
     streams: dict[Role, StreamStarted] = field(default_factory=dict)
     checked: HostChecked | None = None
+    pictured: float = float("-inf")  # when it last showed itself unasked, monotonic seconds
 
     def endpoint(self, role: Role) -> Endpoint | None:
         return self.camera.main if role is Role.MAIN else self.camera.sub

@@ -16,7 +16,7 @@ from edge_agent.agent.cameras import Cameras, Watched, Wiring
 from edge_agent.agent.chores import ChoreDone, ChoreFailed
 from edge_agent.agent.finder import RecorderFailed, RecorderFound
 from edge_agent.agent.footage import Footage
-from edge_agent.agent.jobs import Jobs
+from edge_agent.agent.jobs import Jobs, snapshots_wanted
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.link import LinkDesk
 from edge_agent.agent.parts import Parts
@@ -36,6 +36,7 @@ from edge_agent.uplink.facts import CommandArrived, CommandRefused
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 0.2
+FIRST_PICTURE_EVERY_S = 300.0
 
 
 class Owner:
@@ -107,8 +108,7 @@ class Owner:
         """A picture of every camera that sees, for the command centre."""
         for watched in self.cameras:
             if watched.health.state is Sight.UP:
-                camera = watched.camera.id
-                self.snapshots.ask(camera, self.link.publish_snapshot, lambda why: log.info("%s", why))
+                self._publish_snapshot_of(watched)
 
     # Recorders and cameras.
 
@@ -196,6 +196,19 @@ class Owner:
         level = logging.INFO if change.health.state is Sight.UP else logging.WARNING
         log.log(level, "%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
         self.journal.camera(leaf)
+        if change.health.state is Sight.UP:
+            self._take_first_snapshot(watched)
+
+    def _take_first_snapshot(self, watched: Watched) -> None:
+        """A camera that begins to see shows itself; one that flaps does not fill the link with pictures."""
+        now = self.parts.clock.monotonic()
+        if snapshots_wanted(self.parts.config) and now - watched.pictured > FIRST_PICTURE_EVERY_S:
+            watched.pictured = now
+            self._publish_snapshot_of(watched)
+
+    def _publish_snapshot_of(self, watched: Watched) -> None:
+        camera = watched.camera.id
+        self.snapshots.ask(camera, self.link.publish_snapshot, lambda why: log.info("%s", why))
 
     def _due(self, watched: Watched) -> bool:
         return self.cameras.due(watched, self.parts.clock.now().wall_us)
