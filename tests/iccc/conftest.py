@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import itertools
 import json
 import secrets
@@ -658,14 +657,18 @@ class Page:
             self.errors.append(message["params"]["entry"]["text"])
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    """A browser of its own, with an empty profile. Needs chromium."""
-    made = Page(tmp_path / "profile")
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    made = Page(tmp_path_factory.mktemp("browser") / "profile")
     yield made
     made.close()
 
 
-def decode_pictures(mp4: bytes) -> int:
-    with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
-        return sum(1 for _ in container.decode(video=0))
+@pytest.fixture
+def page(browser: Page) -> Iterator[Page]:
+    """An empty page at 1280 x 800. Needs chromium."""
+    browser.resize(1280, 800)
+    browser.errors.clear()
+    yield browser
+    browser.call("Page.navigate", url="about:blank")
+    wait_until(lambda: browser.run("location.href === 'about:blank'"))

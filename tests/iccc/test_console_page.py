@@ -39,19 +39,18 @@ def test_the_page_shows_the_site_its_cameras_and_their_pictures(page: Any, conso
     assert not page.errors
 
 
-@pytest.mark.parametrize("role", ["sub", "main"])
-def test_live_shows_a_picture_within_a_second_and_stays_near_now(page: Any, console: Any, role: str) -> None:
+def test_live_shows_a_picture_within_a_second_and_stays_near_now(page: Any, console: Any) -> None:
     page.open(console.url)
     page.until("document.querySelectorAll('.tile').length === 4")
-    live(page, "cam-01", role)
+    live(page, "cam-01", "main")
     assert page.run("edgeAgent.stats('cam-01').firstPictureMs") <= 1000
-    time.sleep(6)
+    time.sleep(5)
     stats = page.run("edgeAgent.stats('cam-01')")
     assert stats["delayMeasured"]
     late = [d["ms"] for d in stats["delays"] if d["t"] > 3000]
     assert sorted(late)[len(late) // 2] <= 600
     assert stats["stalls"] == 0
-    shot(page, f"live-{role}")
+    shot(page, "live")
 
 
 def test_a_camera_that_goes_dark_is_told_by_word_and_in_the_feed(page: Any, console: Any, box: Any) -> None:
@@ -92,7 +91,7 @@ def test_the_large_view_plays_the_main_stream_and_closes_by_key(page: Any, conso
     page.run("document.querySelector('.do-enlarge').click()")
     page.until("edgeAgent.stats('cam-01')?.firstPictureMs != null")
     page.until("document.getElementById('viewer-figures').innerText.includes('1280 x 720')")
-    time.sleep(2)
+    time.sleep(1)
     shot(page, "viewer")
     page.call("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
     page.until("!document.getElementById('viewer').open")

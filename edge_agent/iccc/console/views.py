@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from edge_agent.iccc.sites import CameraView, FeedEntry, SiteView
 
 _TRUST = ("not trusted", "from its battery clock", "by NTP", "by the witness")
+_WORDS = {"up": "seeing", "dark": "not seeing", "suspect": "being checked", "unknown": "not known"}
 GB = 1e9
 
 
@@ -28,7 +29,7 @@ def site_json(site: SiteView) -> dict[str, JsonValue]:
 def camera_json(camera: CameraView, site: SiteView) -> dict[str, JsonValue]:
     """A camera of a site that is not heard is not known, whatever it said last."""
     known = site.presence == "online"
-    last = f"Last known: {camera.state}" if camera.since_us else ""
+    last = f"Last known: {_WORDS.get(camera.state, camera.state)}." if camera.since_us else ""
     return {
         "id": camera.id,
         "name": camera.name,

@@ -88,7 +88,9 @@ function railRow(site) {
   button.type = "button";
   if (site.id === chosen) button.setAttribute("aria-current", "true");
   button.append(pill(site.presence, site.name));
-  button.append(make("span", "sub", `${upIn(site)} of ${site.cameras.length} cameras seeing`));
+  const dark = darkIn(site);
+  const counts = `${upIn(site)} of ${site.cameras.length} seeing`;
+  button.append(make("span", "sub", dark ? `${counts}, ${dark} not` : counts));
   button.onclick = () => { choose(site.id); };
   const row = document.createElement("li");
   row.append(button);

@@ -43,6 +43,7 @@ export class Stage {
     video.muted = true;
     video.playsInline = true;
     video.disablePictureInPicture = true;
+    video.addEventListener("playing", () => video.classList.add("playing"));
     this.box.append(video);
     this.video = video;
     this.role = role;
@@ -230,6 +231,8 @@ export class Viewer {
     this.about.textContent = site.name;
     this.stage = new Stage(this.box, site.id, camera.id, () => this.tick());
     this.stage.showPicture(camera.picture_ms, camera.name);
+    this.aged = make("span", "aged", "");
+    this.box.append(this.aged);
     this.dialog.showModal();
     this.play("main");
     this.timer = setInterval(() => this.tick(), 500);
@@ -246,6 +249,7 @@ export class Viewer {
     const shown = this.stage.live && this.stage.role ? this.stage.role : this.asked;
     for (const [role, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(role === shown));
     this.status.textContent = this.stage.note || this.stage.status;
+    this.aged.textContent = this.stage.kind === "live" || this.stage.kind === "stills" ? "" : "Not live: the last picture";
     const stats = this.stage.stats();
     const parts = [];
     if (stats.width) parts.push(`${stats.width} x ${stats.height}`);
