@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
 
-from edge_agent.capture import rtsp, sdp
+from edge_agent.capture import rtsp, rtsp_urls, sdp
 from edge_agent.capture.rtsp import Reply
 from edge_agent.capture.rtsp_auth import Authorizer, strongest
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
@@ -22,7 +21,6 @@ from edge_agent.model import Endpoint
 
 STEP_S = 5.0
 OPTIONS_PATIENCE_S = 1.5  # some DVRs never answer OPTIONS; DESCRIBE is asked without it then
-DEFAULT_TIMEOUT_S = 60
 LONGEST_KEEPALIVE_S = 25.0
 _MOST_UNANSWERED = 64
 
@@ -225,18 +223,18 @@ class RtspSession:
         if self.media is None:
             raise SourceRefused(_no_video(description))
         base = reply.header("content-base") or reply.header("content-location") or self._endpoint.url
-        self._base = self._here(base)
-        self._aggregate = self._resolve(description.control)
+        self._base = rtsp_urls.here(base, self._endpoint.url)
+        self._aggregate = rtsp_urls.resolve(description.control, self._base)
         self.state = State.SETUP
         transport = "RTP/AVP/TCP;unicast;interleaved=0-1"
-        self._ask("SETUP", self._resolve(self.media.control), now, {"Transport": transport})
+        self._ask("SETUP", rtsp_urls.resolve(self.media.control, self._base), now, {"Transport": transport})
 
     def _on_setup(self, reply: Reply, now: float) -> None:
         self._check(reply, "SETUP")
-        self._rtp_channel = _interleaved_channel(reply.header("transport"))
+        self._rtp_channel = rtsp_urls.interleaved_channel(reply.header("transport"))
         session, _, parameters = reply.header("session").partition(";")
         self._session = session.strip()
-        self._keepalive_s = min(LONGEST_KEEPALIVE_S, _session_timeout(parameters) * 0.4)
+        self._keepalive_s = min(LONGEST_KEEPALIVE_S, rtsp_urls.session_timeout_s(parameters) * 0.4)
         self.state = State.PLAY
         self._ask("PLAY", self._aggregate, now, {"Range": "npt=0.000-"})
 
@@ -267,62 +265,6 @@ class RtspSession:
         if status >= 500:
             raise SourceLost(f"the device failed at {method} ({status} {reply.reason})")
         raise SourceRefused(f"the device refuses {method} ({status} {reply.reason})")
-
-    def _here(self, url: str) -> str:
-        """`url` at the host that we reached: devices name private, foreign and zero addresses."""
-        ours, theirs = urlsplit(self._endpoint.url), _split(url)
-        path = theirs.path or "/"
-        return f"{ours.scheme}://{ours.netloc}{path}" + (f"?{theirs.query}" if theirs.query else "")
-
-    def _resolve(self, control: str) -> str:
-        """A control attribute against Content-Base, by plain joining as DVRs mean it (RFC 2326 C.1.1).
-
-        Dahua's base ends `?channel=1&subtype=0/`, so that RFC 3986 resolution would lose the channel.
-        """
-        if control in ("", "*"):
-            return self._base
-        if "://" in control:
-            return self._here(control)
-        if control.startswith("/"):
-            return self._here(control)
-        return self._base + ("" if self._base.endswith("/") else "/") + control
-
-
-def _split(url: str) -> _Parts:
-    """Path and query of a URL that may be no valid one (`rtsp://[::`, doubled ports)."""
-    rest = url.split("://", 1)[1] if "://" in url else url
-    slash = rest.find("/") if "://" in url else 0
-    location = rest[slash:] if slash >= 0 else ""
-    clean = "".join(c for c in location[:2048] if c.isprintable() and c != " ")
-    path, _, query = clean.partition("?")
-    return _Parts(path, query)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    path: str
-    query: str
-
-
-def _interleaved_channel(transport: str) -> int:
-    """The RTP channel that the device chose; XM answers UDP parameters though asked for TCP."""
-    fields = [part.strip().lower() for part in transport.split(";")]
-    for part in fields:
-        name, _, value = part.partition("=")
-        if name.strip() == "interleaved":
-            first = value.partition("-")[0].strip()
-            return int(first) if first.isascii() and first.isdigit() and int(first) < 255 else 0
-    if any(part.startswith(("client_port", "server_port")) for part in fields):
-        raise SourceRefused("the device does not stream over TCP (its SETUP reply names UDP ports)")
-    return 0
-
-
-def _session_timeout(parameters: str) -> float:
-    name, _, value = parameters.strip().lower().partition("=")
-    value = value.strip()
-    if name.strip() == "timeout" and value.isascii() and value.isdigit() and len(value) < 6:
-        return max(float(value), 5.0)
-    return DEFAULT_TIMEOUT_S
 
 
 def _no_video(description: sdp.Description) -> str:

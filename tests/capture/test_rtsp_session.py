@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rtsp_world import clip, interleaved
 
-from edge_agent.capture import rtsp
+from edge_agent.capture import rtsp, rtsp_urls
 from edge_agent.capture.rtsp_auth import Authorizer, strongest
 from edge_agent.capture.rtsp_session import CredentialsRefused, RtspSession, State
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
@@ -93,6 +93,20 @@ def test_control_urls_of_real_devices_stay_at_the_reached_host(shared: Path, nam
     device = Device()
     device.describe(f"Content-Base: {base[1].decode()}\r\n" if base else "", body)
     assert (device.method, device.url) == ("SETUP", setup)
+
+
+@pytest.mark.parametrize(
+    ("control", "url"),
+    [
+        ("rtsp://0.0.0.0:554:554/a?b=1/c", "rtsp://10.0.0.9:554/a?b=1/c"),
+        ("rtsp://[::/x y\x00", "rtsp://10.0.0.9:554/xy"),
+        ("/abs", "rtsp://10.0.0.9:554/abs"),
+        ("*", URL),
+        ("rtsp://elsewhere", "rtsp://10.0.0.9:554/"),
+    ],
+)
+def test_no_control_url_leads_elsewhere(control: str, url: str) -> None:
+    assert rtsp_urls.resolve(control, URL) == url
 
 
 def test_a_recorded_setup_reply_with_a_space_in_the_ssrc(shared: Path) -> None:
