@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
@@ -36,14 +38,14 @@ def _recorders(document: dict[str, Any]) -> Text:
 
 
 def _cameras(document: dict[str, Any]) -> Table:
-    table = Table("camera", "name", "state", "since", "main", "sub", "what is known")
+    table = Table("camera", "name", "state", "since", "main", "sub", "what is known", box=box.SIMPLE_HEAD)
     for camera in document["cameras"]:
         state = camera["state"]
         table.add_row(
             camera["id"],
             escape(camera["name"]),
             Text(state, style=_COLOURS.get(state, "")),
-            camera["since"],
+            _moment(camera["since"]),
             _stream(camera["streams"].get("main")),
             _stream(camera["streams"].get("sub")),
             escape(camera["reason"]),
@@ -54,7 +56,13 @@ def _cameras(document: dict[str, Any]) -> Table:
 def _stream(stream: dict[str, Any] | None) -> str:
     if not stream:
         return "-"
-    return f"{stream['codec']} {stream['width']}x{stream['height']} {stream['kbps']} kbit/s"
+    return f"{stream['codec']} {stream['height']}p {stream['kbps'] / 1000:.1f} Mb/s"
+
+
+def _moment(text: str) -> str:
+    """`23:04:05` today, `11-21 23:04` before: as much as a narrow terminal shows whole."""
+    day, clock, _zone = text.split(" ")
+    return clock if day == f"{datetime.now():%Y-%m-%d}" else f"{day[5:]} {clock[:5]}"
 
 
 def _footer(document: dict[str, Any]) -> Text:
