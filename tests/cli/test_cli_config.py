@@ -1,0 +1,109 @@
+"""The command line as a technician meets it: one clear message, the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+SAMPLE = """\
+# the shop at the crossing
+[site]
+id = "site-1"
+name = "Test"
+
+[state]
+directory = "{state}"
+
+[[cameras]]  # by hand
+id = "cam-01"
+url = "rtsp://admin:secret-word@192.0.2.7/main"
+"""
+
+
+def edge_agent(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_agent.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "edge-agent.toml"
+    path.write_text(SAMPLE.format(state=tmp_path / "state"), encoding="utf-8")
+    path.chmod(0o640)
+    return path
+
+
+def test_a_good_configuration_is_said_to_be_good_with_notes(config: Path) -> None:
+    done = edge_agent("config", "check", str(config))
+    assert done.returncode == 0
+    assert "site-1" in done.stdout
+    assert "keys.recipients is empty" in done.stdout
+
+
+def test_every_mistake_is_named_at_once_and_no_value_is_echoed(config: Path) -> None:
+    text = config.read_text(encoding="utf-8")
+    text = text.replace('name = "Test"', 'nmae = "x"\nduty = ["25:00-26:00"]')
+    config.write_text(text + "\n[uplink]\nbrokers = ['mqtt://user:hidden-word@host']\n", encoding="utf-8")
+    done = edge_agent("config", "check", str(config))
+    assert done.returncode == 1
+    for key in ("site.nmae: unknown key", "site.duty", "site.name", "uplink.brokers"):
+        assert key in done.stderr
+    assert "secret-word" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["[site", "\x00\x01", ""])
+def test_a_file_that_is_no_configuration_is_one_clear_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(content, encoding="utf-8")
+    done = edge_agent("config", "check", str(path))
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_file_and_a_stopped_daemon_are_told_apart(config: Path, tmp_path: Path) -> None:
+    missing = edge_agent("status", "-c", str(tmp_path / "none.toml"))
+    assert missing.returncode == 1
+    assert "No such file" in missing.stderr
+    stopped = edge_agent("status", "-c", str(config))
+    assert stopped.returncode == 1
+    assert "not running" in stopped.stderr
+
+
+def test_a_camera_added_by_hand_keeps_comments_mode_and_the_other_camera(config: Path) -> None:
+    done = edge_agent("camera", "add", "rtsp://u:p%40ss@192.0.2.8/x", "--name", "Till", "-c", str(config))
+    assert done.returncode == 0, done.stderr
+    text = config.read_text(encoding="utf-8")
+    assert "# the shop at the crossing" in text
+    assert "# by hand" in text
+    assert [c["id"] for c in tomllib.loads(text)["cameras"]] == ["cam-01", "cam-02"]
+    assert config.stat().st_mode & 0o777 == 0o640
+    assert "p%40ss" not in done.stdout
+
+
+def test_a_bad_camera_url_changes_nothing(config: Path) -> None:
+    before = config.read_bytes()
+    done = edge_agent("camera", "add", "http://192.0.2.8/x", "-c", str(config))
+    assert done.returncode == 1
+    assert "rtsp://" in done.stderr
+    assert config.read_bytes() == before
+
+
+def test_a_daemon_that_cannot_write_its_state_says_where(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a directory should be", encoding="utf-8")
+    done = edge_agent("run", "-c", str(config))
+    assert done.returncode == 1
+    assert str(tmp_path / "state") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_camera_fails_its_test_with_a_reason() -> None:
+    done = edge_agent("camera", "test", "rtsp://user:hidden-word@127.0.0.1:9/none", "--seconds", "2")
+    assert done.returncode == 1
+    assert "refused" in done.stdout.lower()
+    assert "hidden-word" not in done.stdout + done.stderr
