@@ -111,7 +111,7 @@ function drawSite(site) {
   $("site").hidden = !site;
   if (!site) return;
   $("site-name").textContent = site.name;
-  $("site-about").textContent = [site.kind, site.id, site.software].filter(Boolean).join("  ·  ");
+  $("site-about").textContent = [site.kind, site.id, site.software && `software ${site.software}`].filter(Boolean).join("  ·  ");
   $("site-pill").replaceWith(Object.assign(pill(site.presence), { id: "site-pill" }));
   drawFacts(site);
   for (const camera of site.cameras) {
