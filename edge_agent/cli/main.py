@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, local, tools
+from edge_agent.cli import camera, city, local, ring, tools
 from edge_agent.errors import EdgeAgentError
 from edge_agent.log import redact
 
@@ -54,6 +54,7 @@ app.command()(tools.discover)
 app.command()(city.demo)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")
+app.add_typer(ring.app, name="ring")
 
 
 def main() -> None:
