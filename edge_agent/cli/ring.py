@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from edge_agent.seal.keys import BoxKey, stream_id
 app = typer.Typer(help="The local backup: how much, how far back, which minutes.", no_args_is_help=True)
 
 DAY_US = 86_400_000_000
-CELLS = 96  # a quarter of an hour each
+WIDE = 130  # columns; a narrower terminal gets half an hour a character instead of a quarter
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -61,7 +62,7 @@ def coverage(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show which parts of each day are recorded: a quarter of an hour a character."""
+    """Show which parts of each day are recorded, as a picture or as JSON."""
     settings = load_config(context, config)
     ids = _streams(settings, role)
     if camera and camera not in ids:
@@ -142,18 +143,20 @@ def _as_json(day: Day) -> dict[str, Any]:
 
 
 def _print_days(days: list[Day]) -> None:
-    print(f"{'':21} 0h{'':10}3h{'':10}6h{'':10}9h{'':9}12h{'':9}15h{'':9}18h{'':9}21h")
+    cells = 96 if shutil.get_terminal_size().columns >= WIDE else 48
+    hours = "".join(f"{hour}h".ljust(cells // 8) for hour in range(0, 24, 3))
+    print(f"{'':21} {hours}")
     for day in days:
-        print(f"{day.camera:10} {day.date} {picture(day)} {day.seconds / 3600:5.1f} h")
+        print(f"{day.camera:10} {day.date} {picture(day, cells)} {day.seconds / 3600:5.1f} h")
 
 
-def picture(day: Day) -> str:
-    """One character a quarter of an hour: a full block is recorded whole, a space not at all."""
-    width = (day.to_us - day.from_us) / CELLS
-    filled = [0.0] * CELLS
+def picture(day: Day, cells: int) -> str:
+    """The day in `cells` characters: a full block is recorded whole, a space not at all."""
+    width = (day.to_us - day.from_us) / cells
+    filled = [0.0] * cells
     for span in day.spans:
         first = int((span.from_us - day.from_us) / width)
-        last = min(int((span.to_us - 1 - day.from_us) / width), CELLS - 1)
+        last = min(int((span.to_us - 1 - day.from_us) / width), cells - 1)
         for cell in range(first, last + 1):
             start = day.from_us + cell * width
             filled[cell] += max(0.0, min(span.to_us, start + width) - max(span.from_us, start)) / width
