@@ -144,10 +144,11 @@ def _as_json(day: Day) -> dict[str, Any]:
 
 def _print_days(days: list[Day]) -> None:
     cells = 96 if shutil.get_terminal_size().columns >= WIDE else 48
-    hours = "".join(f"{hour}h".ljust(cells // 8) for hour in range(0, 24, 3))
-    print(f"{'':21} {hours}")
+    scale = "".join(f"{hour}h".ljust(cells // 8) for hour in range(0, 24, 3))
+    print(f"{'':21} {scale}")
     for day in days:
-        print(f"{day.camera:10} {day.date} {picture(day, cells)} {day.seconds / 3600:5.1f} h")
+        hours, rest = divmod(int(day.seconds), 3600)
+        print(f"{day.camera:10} {day.date} {picture(day, cells)} {hours:2}:{rest // 60:02} h")
 
 
 def picture(day: Day, cells: int) -> str:
