@@ -19,6 +19,7 @@ from queue import Empty, Queue
 
 import paho.mqtt.client as mqtt
 import tomlkit
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from paho.mqtt.enums import CallbackAPIVersion
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,6 +31,8 @@ from edge_agent.demo.broker import Mosquitto
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.demo.pki import Pki, client_context
 from edge_agent.demo.settings import Layout
+from edge_agent.seal.keys import BoxKey
+from edge_agent.uplink.messages import Birth, BirthData, verify_message
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CAMERAS = 4
@@ -182,7 +185,10 @@ def nothing_listens_on_tcp(shop: Shop) -> None:
 
 def returns_after_kill_9(shop: Shop) -> None:
     before = shop.main_pid()
+    shop.forget()
     shop.box.run("kill", "-9", str(before))
+    born = _birth(shop)
+    _expect(not born.clean_shutdown and born.last_alive is not None, f"the birth after kill -9 says {born}")
     wait_until("another process", RUNNING_S, lambda: shop.main_pid() not in (0, before))
     shop.is_back()
 
@@ -196,15 +202,19 @@ def a_frozen_agent_is_restarted_by_the_watchdog(shop: Shop) -> None:
 
 def returns_after_a_reboot(shop: Shop) -> None:
     shop.box.shut_down()
+    shop.forget()
     shop.box.boot()
-    shop.hears("birth", RUNNING_S)
+    born = _birth(shop)
+    _expect(born.clean_shutdown, f"the birth after a reboot says {born}")
     shop.is_back()
 
 
 def returns_after_a_power_cut(shop: Shop) -> None:
     shop.box.power_cut()
+    shop.forget()
     shop.box.boot()
-    shop.hears("birth", RUNNING_S)
+    born = _birth(shop)
+    _expect(not born.clean_shutdown, f"the birth after a power cut says {born}")
     shop.is_back()
 
 
@@ -244,6 +254,15 @@ STEPS: tuple[Callable[[Shop], None], ...] = (
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ContainerError(otherwise)
+
+
+def _birth(shop: Shop) -> BirthData:
+    """The next birth, believed only under the box's own key."""
+    payload = shop.hears("birth", RUNNING_S)
+    public = BoxKey.load_or_create(shop.box.root / STATE / "box.key").public
+    message = verify_message(payload, Ed25519PublicKey.from_public_bytes(public))
+    assert isinstance(message, Birth)
+    return message.data
 
 
 def _write_configuration(shop: Shop) -> None:
