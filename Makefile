@@ -23,7 +23,7 @@ long: $(MADE)/dev
 	@$(BIN)/python tests/long/run.py $(ARGS)
 
 bench: $(MADE)/dev
-	@$(BIN)/python bench/run.py $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: $(MADE)/dev
 	$(BIN)/ruff check .
