@@ -40,7 +40,7 @@ from edge_agent.ring.scanner import RingScanner
 from edge_agent.ring.sink import Rings
 from edge_agent.ring.store import Store
 from edge_agent.ring.writer import RingWriter
-from edge_agent.seal.keys import BoxKey, Recipient, choose_aead
+from edge_agent.seal.keys import BoxKey, Recipient, choose_aead, generate_recipient
 from edge_agent.seal.sealer import StreamSealer
 from edge_agent.supervisor import Supervisor
 from edge_agent.uplink.commands import CommandVerifier, TrustedKey
@@ -149,9 +149,11 @@ class Sealing:
         return self._make(self._box.box_id[:16], bytes(32)) if self.possible else None
 
     def _make(self, stream: bytes, previous: bytes) -> StreamSealer:
+        # Without a recipient nothing asks a sealer to seal; it is still built, for a key that nobody has.
+        nobody = [Recipient("nobody", generate_recipient()[1])]
         return StreamSealer(
             box=self._box,
-            recipients=self._recipients,
+            recipients=self._recipients or nobody,
             stream_id=stream,
             boot_id=self._boot_id,
             aead=self._aead,

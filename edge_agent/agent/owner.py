@@ -145,7 +145,8 @@ class Owner:
             self.parts.capture.stop_stream(key)
         for key, camera, endpoint in wiring.start:
             self.stream_ids[key] = stream_id(self.parts.box.box_id, camera.uid, key.role)
-            self.parts.capture.tap(key)  # from now on it holds the newest group of pictures for viewers
+            if self.parts.still_sealer is not None:
+                self.parts.capture.tap(key)  # from now on it holds the newest group of pictures
             record = self.footage.records(key.role)
             self.parts.capture.start_stream(StreamSpec(key, endpoint, self.stream_ids[key], record))
         if wiring.start:

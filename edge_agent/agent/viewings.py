@@ -37,6 +37,8 @@ class Viewings:
 
     def open_stream(self, key: StreamKey) -> None:
         """Make sure the stream runs. Raises UplinkError when this camera has none in that role."""
+        if self._owner.parts.still_sealer is None:
+            raise UplinkError("this site has no recipient to seal pictures for")
         if key in self._owner.stream_ids or key in self._opened:
             return
         watched = self._owner.cameras.get(key.camera)
@@ -62,4 +64,3 @@ class Viewings:
         if key in self._opened and key not in self._live.values():
             self._opened.discard(key)
             self._owner.parts.capture.stop_stream(key)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
 from dataclasses import asdict
 from enum import StrEnum
@@ -42,6 +43,8 @@ def demo(
     from edge_agent.demo.city import CityOptions
 
     log.configure("WARNING")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: everything is stopped in order
     options = CityOptions(cameras, state, broker.value, port, brand, footage)
     raise typer.Exit(_headless(options, for_s, report) if headless else _show(options))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from edge_agent.demo import broker_conf
+from edge_agent.demo.child import die_with_parent
 from edge_agent.demo.pki import Pki, client_context
 from edge_agent.errors import EdgeAgentError
 
@@ -159,7 +160,12 @@ class _Child:
             port = wanted_port or _free_port()
             with self._log.open("ab") as sink:
                 self._process = subprocess.Popen(
-                    command(port), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+                    command(port),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,
                 )
             if self._accepts(port, self._process):
                 return port

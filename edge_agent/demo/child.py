@@ -32,7 +32,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo alone, which stops them in order
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -66,6 +66,6 @@ class Child:
             return ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A demo that is killed leaves nothing running. Runs between fork and exec: no more than this."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
