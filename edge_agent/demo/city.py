@@ -58,14 +58,7 @@ class City:
         self.layout = Layout(options.state.resolve())
         self.layout.make()
         self.pki = Pki(self.layout.pki)
-        self.dvr: VirtualDvr = VirtualDvr(
-            channels=options.cameras,
-            brand=options.brand,
-            user=settings.DVR_USER,
-            password=settings.DVR_PASSWORD,
-            serial=settings.serial(self.layout),
-            **({"footage": options.footage} if options.footage else {}),
-        )
+        self.dvr = _virtual_dvr(options, self.layout)
         for worker in (CONSOLE, REPORTER):
             self.pki.client(worker)  # the broker's access rules name those that exist when it starts
         self.broker: Broker = broker.choose(options.broker, self.layout.broker, self.pki)
@@ -176,6 +169,18 @@ class City:
                 child.stop()
         self.broker.stop()
         self.dvr.stop()
+
+
+def _virtual_dvr(options: CityOptions, layout: Layout) -> VirtualDvr:
+    more: dict[str, Any] = {"footage": options.footage.resolve()} if options.footage else {}
+    return VirtualDvr(
+        channels=options.cameras,
+        brand=options.brand,
+        user=settings.DVR_USER,
+        password=settings.DVR_PASSWORD,
+        serial=settings.serial(layout),
+        **more,
+    )
 
 
 def agent_status(config: Path) -> dict[str, Any]:
