@@ -146,15 +146,18 @@ def test_noise_raises_nothing_but_format_errors(noise: bytes) -> None:
 
 def test_sdp_carries_the_parameter_sets_or_misses_or_spoils_them() -> None:
     good, missing, garbage = (
-        rtsp.describe(H264, Brand.DAHUA, "rtsp://h/", each, False).decode() for each in Sprop
+        rtsp.describe(H264, Brand.DAHUA, "rtsp://h/", ChannelFaults(sprop=each)).decode() for each in Sprop
     )
     assert "profile-level-id=64001f;sprop-parameter-sets=Z2QAH6w=,aO8=" in good
     assert "sprop" not in missing
     assert "sprop-parameter-sets=Z2QA!" in garbage
     whole = rtsp.describe(
-        H264, Brand.HIKVISION, "rtsp://h/Streaming/Channels/101/", Sprop.GOOD, True
+        H264, Brand.HIKVISION, "rtsp://h/Streaming/Channels/101/", ChannelFaults(pcma=True)
     ).decode()
     assert "a=control:rtsp://h/Streaming/Channels/101/trackID=1\r\na=rtpmap:8 PCMA/8000" in whole
+    jpeg = rtsp.describe(H264, Brand.DAHUA, "rtsp://h/", ChannelFaults(mjpeg=True)).decode()
+    assert "m=video 0 RTP/AVP 26\r\n" in jpeg
+    assert "H264" not in jpeg
 
 
 @given(st.integers(1, 99), st.sampled_from(list(Role)), st.sampled_from(list(Brand)))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from edge_agent.demo.dvr import onvif_device
 from edge_agent.demo.dvr.config import DvrConfig
 from edge_agent.demo.dvr.discovery import Announcement, DiscoveryResponder
-from edge_agent.demo.dvr.faults import Act, Mode, patch
+from edge_agent.demo.dvr.faults import Act, Mode, RtspManners, patch
 from edge_agent.demo.dvr.library import shown
 from edge_agent.demo.dvr.onvif import OnvifService
 from edge_agent.demo.dvr.onvif_events import EventDesk
@@ -63,6 +63,9 @@ class Device:
         async with self._changing:
             before, after = recorder.faults.device, patch(recorder.faults.device, changes)
             recorder.faults = replace(recorder.faults, device=after)
+            if after.rtsp is RtspManners.DEAD:
+                for session in recorder.sessions_of(None):
+                    session.stall()
             if after.off and not before.off:
                 self.switch_off()
             elif before.off and not after.off:

@@ -38,6 +38,9 @@ class RtspManners(StrEnum):
     GOOD = "good"
     SILENT = "silent"  # accepts connections, never answers
     NEVER_PLAYS = "never-plays"  # answers all but PLAY
+    DEAD = "dead"  # as silent, and open sessions stop without FIN: what a power cut looks like
+    EARLY = "early"  # video comes before the reply to PLAY
+    UDP_ONLY = "udp-only"  # 461 to TCP
 
 
 class HttpManners(StrEnum):
@@ -83,6 +86,9 @@ class ChannelFaults:
     pcma: bool = False  # an audio track beside the video
     sr_absent: bool = False
     sr_skew_s: float = 0.0
+    sr_jump_s: float = 0.0  # every second sender report is off by so much more
+    annexb: bool = False  # each picture is one NAL unit with start codes inside
+    mjpeg: bool = False  # the SDP describes JPEG, which nobody records
     motion: bool = False  # the state of the ONVIF motion event
 
 

@@ -19,6 +19,7 @@ PAYLOAD_TYPE = 96
 AUDIO_PAYLOAD_TYPE = 8  # PCMA, RFC 3551
 _MAX_PAYLOAD = 1400
 _NTP_EPOCH_S = 2_208_988_800
+_START_CODE = b"\x00\x00\x00\x01"
 _FIXED = struct.Struct("!cBHBB")  # '$', channel, length, V/P/X/CC, marker and payload type
 _CHANGING = struct.Struct("!HII")  # sequence number, timestamp, SSRC
 _HEADER = _FIXED.size + _CHANGING.size
@@ -49,9 +50,15 @@ def pack_loop(loop: EncodedLoop) -> WireLoop:
     return WireLoop(loop, tuple(pack_unit(loop.codec, unit) for unit in loop.units))
 
 
-def pack_unit(codec: Codec, unit: EncodedUnit) -> WireUnit:
-    """The stamp's SEI goes before the first slice, after any parameter sets."""
-    payloads = [piece for nal in _with_stamp(codec, unit) for piece in _payloads(codec, nal)]
+def pack_unit(codec: Codec, unit: EncodedUnit, *, annexb: bool = False) -> WireUnit:
+    """The stamp's SEI goes before the first slice, after any parameter sets.
+
+    `annexb` packs the whole picture as if it were one NAL unit, start codes inside: a quirk of old cameras.
+    """
+    nals = _with_stamp(codec, unit)
+    if annexb:
+        nals = (_START_CODE.join(nals),)
+    payloads = [piece for nal in nals for piece in _payloads(codec, nal)]
     template = bytearray()
     offsets = []
     for index, payload in enumerate(payloads):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.demo.dvr.brand import Brand
-from edge_agent.demo.dvr.faults import Sprop
+from edge_agent.demo.dvr.faults import ChannelFaults, Sprop
 from edge_agent.demo.dvr.loops import EncodedLoop
 from edge_agent.demo.dvr.rtp import AUDIO_PAYLOAD_TYPE, CLOCK_RATE, PAYLOAD_TYPE
 from edge_agent.errors import FormatError
@@ -16,6 +16,7 @@ from edge_agent.model import Codec
 MAX_REQUEST = 16 * 1024
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 VIDEO_TRACK, AUDIO_TRACK = 0, 1
+JPEG_PAYLOAD_TYPE = 26  # static, needs no rtpmap (RFC 3551)
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -106,10 +107,10 @@ def format_response(response: Response, cseq: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + response.body
 
 
-def describe(loop: EncodedLoop, brand: Brand, base: str, sprop: Sprop, pcma: bool) -> bytes:
+def describe(loop: EncodedLoop, brand: Brand, base: str, faults: ChannelFaults) -> bytes:
     """The SDP of one stream; Dahua names tracks relatively, Hikvision by whole URLs."""
     prefix = base if brand is Brand.HIKVISION else ""
-    fmtp = _fmtp(loop, sprop)
+    kind = JPEG_PAYLOAD_TYPE if faults.mjpeg else PAYLOAD_TYPE
     lines = [
         "v=0",
         "o=- 2253040596 2253040596 IN IP4 0.0.0.0",
@@ -118,15 +119,14 @@ def describe(loop: EncodedLoop, brand: Brand, base: str, sprop: Sprop, pcma: boo
         "t=0 0",
         "a=control:*",
         "a=range:npt=now-",
-        f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
+        f"m=video 0 RTP/AVP {kind}",
         f"a=control:{prefix}trackID={VIDEO_TRACK}",
         f"a=framerate:{float(loop.fps):f}",
         f"a=x-dimensions:{loop.width},{loop.height}",
-        f"a=rtpmap:{PAYLOAD_TYPE} {'H265' if loop.codec is Codec.H265 else 'H264'}/{CLOCK_RATE}",
-        *([f"a=fmtp:{PAYLOAD_TYPE} {fmtp}"] if fmtp else []),
+        *([] if faults.mjpeg else _codec_lines(loop, faults.sprop)),
         "a=recvonly",
     ]
-    if pcma:
+    if faults.pcma:
         lines += [
             f"m=audio 0 RTP/AVP {AUDIO_PAYLOAD_TYPE}",
             f"a=control:{prefix}trackID={AUDIO_TRACK}",
@@ -146,6 +146,12 @@ def interleaved_channel(transport: str) -> int | None:
         first = wanted.partition("-")[0]
         return int(first) if first.isdigit() and int(first) < 255 else -1
     return None
+
+
+def _codec_lines(loop: EncodedLoop, sprop: Sprop) -> list[str]:
+    name, fmtp = "H265" if loop.codec is Codec.H265 else "H264", _fmtp(loop, sprop)
+    rtpmap = f"a=rtpmap:{PAYLOAD_TYPE} {name}/{CLOCK_RATE}"
+    return [rtpmap, f"a=fmtp:{PAYLOAD_TYPE} {fmtp}"] if fmtp else [rtpmap]
 
 
 def _fmtp(loop: EncodedLoop, sprop: Sprop) -> str:

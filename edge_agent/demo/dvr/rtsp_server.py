@@ -18,6 +18,7 @@ from edge_agent.errors import FormatError
 _BACKLOG_OCTETS = 1 << 20  # what a slow client may leave unread before pictures are left out
 _READ = 16 * 1024
 _SILENT = {Mode.OFF, Mode.MUTE}
+_MUTE = {RtspManners.SILENT, RtspManners.DEAD}
 
 
 class RtspConnection:
@@ -63,13 +64,16 @@ class RtspConnection:
 
     async def _respond(self, request: Request) -> None:
         manners = self._recorder.faults.device.rtsp
-        if manners is RtspManners.SILENT or (manners is RtspManners.NEVER_PLAYS and request.method == "PLAY"):
+        if manners in _MUTE or (manners is RtspManners.NEVER_PLAYS and request.method == "PLAY"):
             return
         self._recorder.counts[f"rtsp_{request.method.lower()}"] += 1
         response = self._refusal(request) or await self._answer(request)
         self._recorder.counts[f"rtsp_status_{response.status}"] += 1
+        plays = request.method == "PLAY" and response.status == 200
+        if plays and manners is RtspManners.EARLY:
+            self._play()
         self._writer.write(rtsp.format_response(response, request.cseq))
-        if request.method == "PLAY" and response.status == 200:
+        if plays:
             self._play()
         if request.method == "TEARDOWN" and response.status == 200:
             self._forget_session()
@@ -116,7 +120,7 @@ class RtspConnection:
         wire = await self._recorder.wire(name)
         faults = self._recorder.faults.channel(name.channel)
         base = request.url.rstrip("/") + "/"
-        body = rtsp.describe(wire.source, self._recorder.config.brand, base, faults.sprop, faults.pcma)
+        body = rtsp.describe(wire.source, self._recorder.config.brand, base, faults)
         return Response(200, (("Content-Type", "application/sdp"), ("Content-Base", base)), body)
 
     async def _setup(self, request: Request) -> Response:
@@ -124,7 +128,7 @@ class RtspConnection:
         channel = rtsp.interleaved_channel(request.headers.get("transport", ""))
         if name is None:
             return Response(404)
-        if channel is None:
+        if channel is None or self._recorder.faults.device.rtsp is RtspManners.UDP_ONLY:
             return Response(461)
         limit = self._recorder.faults.device.session_limit
         if not self._session and limit and sum(1 for each in self._recorder.sessions if each.name) >= limit:

@@ -45,6 +45,7 @@ class Streamer:
         self._zero = 0.0
         self._due = now
         self._next_report = now
+        self._report_jumps = False
         self._audio_due = now
         self._audio_time = random.getrandbits(32)
 
@@ -66,13 +67,15 @@ class Streamer:
     def frame(self, now: float, wall_us: int, faults: ChannelFaults) -> bytes:
         """The bytes due now: one picture, and a sender report or audio if their time has come."""
         unit = self._advance(now, faults)
+        if faults.annexb:
+            unit = rtp.pack_unit(self.loop.source.codec, self.loop.source.units[self.sent_at], annexb=True)
         out = self._video(unit, wall_us, faults)
         self.serial += 1
         if self.audio is not None and faults.pcma:
             out += self._audio(now)
         if now >= self._next_report and not faults.sr_absent:
             self._next_report = now + _SR_INTERVAL_S
-            out += self._reports(wall_us + round(faults.sr_skew_s * 1_000_000))
+            out += self._reports(wall_us + round(self._report_error_s(faults) * 1_000_000))
         return out
 
     def pause(self, now: float, faults: ChannelFaults) -> None:
@@ -119,6 +122,10 @@ class Streamer:
             self._audio_time += _AUDIO_SAMPLES
             self._audio_due += _AUDIO_INTERVAL_S
         return out
+
+    def _report_error_s(self, faults: ChannelFaults) -> float:
+        self._report_jumps = not self._report_jumps
+        return faults.sr_skew_s + faults.sr_jump_s * self._report_jumps
 
     def _reports(self, wall_us: int) -> bytes:
         video, audio = self.video, self.audio
