@@ -43,7 +43,9 @@ def interleaved_channel(transport: str) -> int:
             first = value.partition("-")[0].strip()
             return int(first) if first.isascii() and first.isdigit() and int(first) < 255 else 0
     if any(part.startswith(("client_port", "server_port")) for part in fields):
-        raise SourceRefused("the device does not stream over TCP (its SETUP reply names UDP ports)")
+        raise SourceRefused(
+            "the device streams over UDP although TCP was asked for; allow RTSP over TCP in its network menu"
+        )
     return 0
 
 

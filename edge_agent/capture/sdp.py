@@ -12,6 +12,7 @@ LARGEST = 64 * 1024
 _MOST_LINES = 2000
 _MOST_MEDIA = 64
 _SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
+_STATIC = {26: "JPEG", 31: "H261", 32: "MPV", 34: "H263"}  # RFC 3551 table 5: no rtpmap is needed
 _ENCODINGS = {"H264": "H264", "H265": "H265", "HEVC": "H265"}
 
 
@@ -107,7 +108,7 @@ def _media(section: _Section) -> Media:
     return Media(
         kind=section.kind,
         payload_type=section.payload_type,
-        encoding=_encoding(encoding.strip().upper(), section.fmtp),
+        encoding=_encoding(encoding.strip().upper(), section),
         clock_rate=int(rate)
         if rate.isascii() and rate.isdigit() and 0 < len(rate) < 8 and int(rate)
         else 90_000,
@@ -117,13 +118,13 @@ def _media(section: _Section) -> Media:
     )
 
 
-def _encoding(name: str, fmtp: str) -> str:
-    """Without an rtpmap the kind of parameter sets betrays the codec."""
+def _encoding(name: str, section: _Section) -> str:
+    """Without an rtpmap the kind of parameter sets betrays the codec, or the number alone."""
     if name:
         return _ENCODINGS.get(name, name)
-    if "sprop-parameter-sets" in fmtp:
+    if "sprop-parameter-sets" in section.fmtp:
         return "H264"
-    return "H265" if "sprop-vps" in fmtp else ""
+    return "H265" if "sprop-vps" in section.fmtp else _STATIC.get(section.payload_type, "")
 
 
 def _framerate(text: str) -> float | None:
