@@ -38,7 +38,8 @@ class Ingested:
 
     `accepted` are entries that have just become part of the mirror, from index `first` on: each leaf comes
     out of exactly one worker, once. `note` is for the retained `dn/witness` (see `publish_note`), `leaves`
-    for `dn/leaves`. A fraud must be shouted.
+    for `dn/leaves`. `unsigned` says that the box may sign nothing yet: it waits for the retained note. A
+    fraud must be shouted.
     """
 
     site: str
@@ -47,6 +48,7 @@ class Ingested:
     note: bytes | None = None
     leaves: bytes | None = None
     fraud: Fraud | None = None
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Ingest:
         if part is None:
             return Ingested(site)
         done = self._take(site, part.batch, now_us, note_in_us=None)
-        return replace(done, leaves=self._fetched(site, part.fetch)) if part.fetch else done
+        leaves = self._fetched(site, part.fetch) if part.fetch else None
+        return replace(done, leaves=leaves, unsigned=not part.batch.checkpoint)
 
     def on_event(self, site: str, payload: bytes, now_us: int) -> Ingested:
         """An urgent leaf: it is cosigned as soon as the checkpoint that follows it allows."""

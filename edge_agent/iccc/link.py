@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 QUEUE_MESSAGES = 8192
 KEEPALIVE_S = 20
 RETRY_S = (1, 5)
+UNDER_WAY = 64  # messages that a broker sends ahead of our acknowledgements
 _WAIT_S = 0.5
 
 
@@ -54,17 +56,21 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message as the broker gave it."""
+    """A message as the broker gave it. `receipt` is for its acknowledgement: connection and packet id."""
 
     topic: str
     payload: bytes
     retained: bool
+    receipt: tuple[int, int] = (0, 0)
 
 
 class BrokerLink:
-    """Connects, reconnects, resubscribes. `heard` and `changed` are called in the link's thread.
+    """Connects, reconnects, resubscribes. `heard` and `changed` are called in the link's own thread, or in
+    the thread of an owner that calls `open` and `turn` instead of `start`.
 
-    A full queue drops what arrives, media first to suffer, and counts it in `dropped`.
+    A full queue drops what arrives, media first to suffer, and counts it in `dropped`. With `session_s` the
+    broker keeps what arrives while we are away, and a QoS 1 message is acknowledged only after `heard` has
+    returned: one that was being handled when the process died comes again.
     """
 
     def __init__(
@@ -74,6 +80,8 @@ class BrokerLink:
         client_id: str,
         heard: Callable[[Arrived], None],
         changed: Callable[[bool, str], None],
+        *,
+        session_s: int = 0,
     ) -> None:
         parts = urlsplit(broker)
         if parts.scheme != "mqtts" or not parts.hostname:
@@ -85,6 +93,8 @@ class BrokerLink:
         self._filters: dict[str, int] = {}
         self._acknowledged: dict[int, Event] = {}
         self._stop = Event()
+        self._session_s = session_s
+        self._connection = 0
         self.connected = False
         self.dropped = 0
         self._thread = Thread(target=self._run, name=f"iccc-link-{client_id}", daemon=True)
@@ -93,14 +103,36 @@ class BrokerLink:
     def start(self) -> None:
         """Begin to connect; returns at once and keeps trying until `stop`."""
         self._thread.start()
-        self._client.connect_async(*self._address, keepalive=KEEPALIVE_S)
+        self.open()
+
+    def open(self) -> None:
+        """As `start`, without a thread of our own: the caller must `turn`."""
+        self._client.connect_async(
+            *self._address,
+            keepalive=KEEPALIVE_S,
+            clean_start=not self._session_s,
+            properties=_session(self._session_s),
+        )
         self._client.loop_start()
+
+    def turn(self, wait_s: float = _WAIT_S) -> None:
+        """Handle one thing that happened, or return after `wait_s`."""
+        try:
+            item = self._queue.get(timeout=wait_s)
+        except queue.Empty:
+            return
+        if isinstance(item, Arrived):
+            self._heard(item)
+            self._acknowledge(item)
+        else:
+            self._changed(*item)
 
     def stop(self) -> None:
         self._stop.set()
         self._client.disconnect()
         self._client.loop_stop()
-        self._thread.join(5)
+        if self._thread.is_alive():
+            self._thread.join(5)
 
     def subscribe(self, topic_filter: str, qos: int, timeout_s: float = 5.0) -> None:
         """Subscribe now and after every reconnect. Returns once the broker has acknowledged.
@@ -126,7 +158,12 @@ class BrokerLink:
         self._client.publish(topic, payload, qos=qos, retain=retain)
 
     def _make_client(self, client_id: str, tls: TlsFiles) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=bool(self._session_s),
+        )
         client.suppress_exceptions = True
         client.tls_set_context(tls.context())
         client.reconnect_delay_set(*RETRY_S)
@@ -139,14 +176,13 @@ class BrokerLink:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                item = self._queue.get(timeout=_WAIT_S)
-            except queue.Empty:
-                continue
-            if isinstance(item, Arrived):
-                self._heard(item)
-            else:
-                self._changed(*item)
+            self.turn()
+
+    def _acknowledge(self, arrived: Arrived) -> None:
+        """Packet ids belong to a connection: what came over an earlier one comes again over this one."""
+        connection, packet = arrived.receipt
+        if self._session_s and packet and connection == self._connection:
+            self._client.ack(packet, 1)
 
     def _put(self, item: Arrived | tuple[bool, str]) -> None:
         try:
@@ -163,6 +199,7 @@ class BrokerLink:
         with self._lock:
             filters = [(f, SubscribeOptions(qos=q)) for f, q in self._filters.items()]
             self._acknowledged.clear()
+            self._connection += 1
             if filters:
                 client.subscribe(filters)
             self.connected = True
@@ -175,7 +212,8 @@ class BrokerLink:
         self._put((False, str(code)))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self._put(Arrived(message.topic, bytes(message.payload), bool(message.retain)))
+        receipt = (self._connection, message.mid if message.qos else 0)
+        self._put(Arrived(message.topic, bytes(message.payload), bool(message.retain), receipt))
 
     def _on_subscribe(
         self, _client: Client, _data: object, message_id: int, _codes: object, _properties: Properties | None
@@ -184,6 +222,15 @@ class BrokerLink:
             done = self._acknowledged.pop(message_id, None)
         if done is not None:
             done.set()
+
+
+def _session(keep_s: int) -> Properties | None:
+    if not keep_s:
+        return None
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = keep_s
+    properties.ReceiveMaximum = UNDER_WAY
+    return properties
 
 
 def _without_delay(_client: Client, _data: object, raw: Any) -> None:

@@ -136,6 +136,11 @@ class LedgerStore:
     def origin(self, name: str) -> Origin:
         return self._origins("origin = ?", (name,))[0]
 
+    def sites(self) -> list[Origin]:
+        """The newest log of every site."""
+        newest = "enrolled = (SELECT max(enrolled) FROM origins o WHERE o.site = origins.site)"
+        return self._origins(newest, ())
+
     def notes_due(self, now_us: int) -> list[Origin]:
         """Origins that grew since their last cosignature, and whose next one is due."""
         return self._origins("note_due_us <= ? AND size > noted_size AND NOT frozen", (now_us,))

@@ -42,6 +42,7 @@ class Down(StrEnum):
     COMMAND = "command"
     WITNESS = "witness"
     WANT = "want"
+    LEAVES = "leaves"
     CONFIG = "config"
 
 
@@ -111,9 +112,9 @@ def media_client(site: str) -> str:
     return _site(site) + MEDIA_SUFFIX
 
 
-def ingest_filter(share: str = "ingest") -> str:
-    """The shared subscription of the command centre's workers: everything that boxes say, no media."""
-    return f"$share/{share}/{ROOT}/+/up/#"
+def ingest_filter(share: str = "ingest", leaf: Up | None = None) -> str:
+    """The shared subscription of the command centre's workers: everything that boxes say, or one kind."""
+    return f"$share/{share}/{ROOT}/+/up/{leaf.value if leaf else '#'}"
 
 
 def media_filter(site: str, session: str = "+") -> str:
