@@ -150,6 +150,14 @@ class Journal:
             },
         )
 
+    def forked(self, reason: str) -> None:
+        """Somebody else signs with this box's key: urgent, though nothing is signed any more."""
+        self._ledger.append("forked", {"text": reason[:256]}, urgent=True)
+
+    def unwitnessed(self, waited_s: float) -> None:
+        """Signing began although the command centre's newest note was never read."""
+        self._ledger.append("unwitnessed", {"waited_s": round(waited_s)}, urgent=True)
+
     def clock_step(self, step_s: float, trust: int) -> None:
         self._ledger.append("clock_step", {"step_s": round(step_s, 3), "trust": trust}, urgent=True)
 

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.agent import handlers, reports
+from edge_agent.agent.ledger import LedgerDesk
 from edge_agent.capture.pictures import PictureReady
-from edge_agent.errors import FormatError, LedgerError, UplinkError
+from edge_agent.errors import UplinkError
 from edge_agent.events import Fact
 from edge_agent.host.alive import LastRun
-from edge_agent.ledger.facts import LedgerFaulted, LedgerForked, LedgerRepaired, LedgerSynced
 from edge_agent.ledger.leaf import RateLimitedLeaf
-from edge_agent.ledger.wire import Want, WitnessNote
 from edge_agent.model import Role
 from edge_agent.uplink import messages
 from edge_agent.uplink.facts import (
     CommandRefused,
-    LeavesWanted,
     LinkDown,
     LinkUp,
     MessageRefused,
     ViewingEnded,
-    WitnessNoteArrived,
 )
 from edge_agent.uplink.media import MediaLink
 from edge_agent.uplink.messages import (
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTE_PATIENCE_S = 3.0  # a retained note comes with the subscription; after this there is none
-
 
 class LinkDesk:
     def __init__(self, owner: Owner, last: LastRun) -> None:
@@ -57,23 +52,19 @@ class LinkDesk:
         self._up = False
         self._reason = ""
         self._broker = ""
-        self._note_due: float | None = None
-        self._fetch: Want | None = None
+        self._ledger: LedgerDesk | None = None
         self._strangers = RateLimitedLeaf()
         self.reactions: dict[type[Fact], Callable[..., None]] = {
             LinkUp: self._link_up,
             LinkDown: self._link_down,
-            LedgerSynced: self._synced,
-            LedgerFaulted: self._ledger_faulted,
-            LedgerRepaired: self._repaired,
-            LedgerForked: lambda fact: log.critical("ledger: %s", fact.reason),
-            WitnessNoteArrived: self._note_arrived,
-            LeavesWanted: self._leaves_wanted,
             MessageRefused: self._message_refused,
             ViewingEnded: owner.viewings.ended,
         }
         if self._uplink is None:
             owner.parts.ledger.witnessed(None)
+        else:
+            self._ledger = LedgerDesk(owner, self._uplink, self._not_believed)
+            self.reactions |= self._ledger.reactions
 
     @property
     def media(self) -> MediaLink:
@@ -88,17 +79,16 @@ class LinkDesk:
             self._uplink.control.send_birth(self._birth())
 
     def heartbeat(self) -> None:
-        if self._uplink is None or not self._up:
+        if self._uplink is None or self._ledger is None or not self._up:
             return
         now = self._owner.parts.clock.now()
-        part = self._uplink.replicator.heartbeat_part(now.boot_ns / 1e9, self._fetch)
         self._uplink.control.send_heartbeat(
             HeartbeatData(
                 cameras=reports.camera_states(self._owner.cameras, now),
                 ring=self._ring(),
                 host=self._host(),
                 clock=ClockState(trust=int(now.trust)),
-                ledger=part,
+                ledger=self._ledger.heartbeat_part(now.boot_ns / 1e9),
             )
         )
 
@@ -133,9 +123,8 @@ class LinkDesk:
     def tick(self) -> None:
         now_s = self._owner.parts.clock.monotonic()
         self._note_strangers(self._strangers.due(now_s))
-        if self._note_due is not None and now_s >= self._note_due:
-            self._note_due = None
-            self._owner.parts.ledger.witnessed(None)
+        if self._ledger is not None:
+            self._ledger.tick(now_s)
 
     def summary(self) -> str:
         if self._uplink is None:
@@ -160,49 +149,23 @@ class LinkDesk:
 
     def _link_up(self, fact: LinkUp) -> None:
         self._up, self._reason, self._broker = True, "", fact.broker
-        if not self._owner.parts.ledger.signing:
-            self._note_due = fact.at.boot_ns / 1e9 + NOTE_PATIENCE_S
+        if self._ledger is not None:
+            self._ledger.link_up(fact.at.boot_ns / 1e9)
         self.say_who_is_here()
         self._owner.beats.soon()
 
     def _link_down(self, fact: LinkDown) -> None:
         self._up, self._reason = False, fact.reason
-
-    def _synced(self, fact: LedgerSynced) -> None:
-        if self._uplink is None:
-            return
-        for event in self._uplink.replicator.synced(fact.size, fact.urgent):
-            if self._up:
-                self._uplink.control.send_event(event)
-        self._uplink.control.wake()
-
-    def _note_arrived(self, fact: WitnessNoteArrived) -> None:
-        """What the command centre has seen of our ledger: our cursor, and our memory after a rollback."""
-        ledger = self._owner.parts.ledger
-        try:
-            self._fetch = ledger.witnessed(WitnessNote.decode(fact.payload))
-        except (FormatError, LedgerError) as error:
-            self._note_strangers(self._strangers.note(f"witness note: {error}", fact.at.boot_ns / 1e9))
-            return
-        self._note_due = None
-        if self._fetch is not None:
-            self._owner.beats.soon()
-        elif self._uplink is not None:
-            self._uplink.replicator.confirmed(ledger.acknowledged.size, fact.at.boot_ns / 1e9)
-
-    def _leaves_wanted(self, fact: LeavesWanted) -> None:
-        if self._uplink is not None and self._uplink.replicator.wanted(fact.payload):
-            self._uplink.control.wake()
-
-    def _ledger_faulted(self, fact: LedgerFaulted) -> None:
-        log.error("ledger: %s; %d leaves wait in memory", fact.reason, fact.waiting)
-
-    def _repaired(self, fact: LedgerRepaired) -> None:
-        self._fetch = None
+        if self._ledger is not None:
+            self._ledger.link_down()
 
     def _message_refused(self, fact: MessageRefused) -> None:
         log.error("the broker refused a message on %s: %s", fact.topic, fact.reason)
         self._note_strangers(self._strangers.note(f"broker: {fact.reason}", fact.at.boot_ns / 1e9))
+
+    def _not_believed(self, what: str, error: Exception) -> None:
+        now_s = self._owner.parts.clock.monotonic()
+        self._note_strangers(self._strangers.note(f"{what}: {error}", now_s))
 
     def _note_strangers(self, leaf: dict[str, Any] | None) -> None:
         if leaf is not None:

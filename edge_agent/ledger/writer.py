@@ -36,6 +36,7 @@ URGENT_EVERY_S = 0.1
 LONGEST_PAUSE_S = 60.0
 NAP_S = 0.25
 MAX_QUEUE = 16_384
+MAX_TESTIMONY = 1024
 
 
 @dataclass(slots=True)
@@ -107,6 +108,30 @@ class LedgerWriter:
     @property
     def signing(self) -> bool:
         return self._state.signing
+
+    @property
+    def remembers_witness(self) -> bool:
+        """A cosigned checkpoint of ours is known here: the command centre must have one to show, too."""
+        return self._cosigners is not None and self._cursor.now.size > 0
+
+    def testimony(self) -> tuple[int, list[bytes], str]:
+        """After a fork: the newest checkpoint that we signed, and the leaves under it behind the last
+        cosigned size, with the index of the first. No new signature, but held against what the command
+        centre has it proves two histories under one key. The checkpoint is empty if there is none.
+
+        Raises `LedgerError` or `OSError` when it cannot be read.
+        """
+        first, signed = self._cursor.now.size, self._last_signed()
+        if signed is None or signed.size <= first:
+            return first, [], ""
+        text = (self._directory / "checkpoint").read_text(encoding="utf-8")
+        return first, self.log.entries(first, min(signed.size - first, MAX_TESTIMONY)), text
+
+    def open_want(self, payload: bytes) -> Want:
+        """Read a `dn/want`. Raises `LedgerError` or `FormatError` unless the pinned mirror signed it."""
+        if self._cosigners is None:
+            raise LedgerError("no mirror key is pinned: the want cannot be checked")
+        return Want.open(payload, self._key.name, self._cosigners.mirror)
 
     def append(self, kind: str, data: Mapping[str, Json], *, urgent: bool = False) -> None:
         """Note a fact. Never blocks and never raises; what is too large is cut to its beginning.

@@ -21,6 +21,7 @@ from edge_agent.uplink.commands import Code, CommandVerifier, Refusal
 from edge_agent.uplink.facts import (
     CommandArrived,
     CommandRefused,
+    LeavesArrived,
     LeavesWanted,
     LinkDown,
     LinkUp,
@@ -43,6 +44,7 @@ from edge_agent.uplink.outbox import Lane, Outbox
 from edge_agent.uplink.topics import Down, Up
 
 MAX_NOTE = 16 * 1024
+MAX_LEAVES = 120 * 1024
 MAX_BACKLOG_UNDER_WAY = 4  # of the window of 16: live words always find room
 STRANGERS_PER_MINUTE = 6  # refusals of unsigned bytes that reach the owner; the rest are counted
 
@@ -176,7 +178,8 @@ class ControlLink:
         return self._state(Liveness.OFFLINE, "connection lost")
 
     def subscriptions(self) -> list[str]:
-        mine = [topics.down(self._site, leaf) for leaf in (Down.WITNESS, Down.COMMAND, Down.WANT)]
+        heard = (Down.WITNESS, Down.COMMAND, Down.WANT, Down.LEAVES)
+        mine = [topics.down(self._site, leaf) for leaf in heard]
         return mine + [topics.group_command(group) for group in self._groups]
 
     def link_up(self, broker: Broker, limits: Limits) -> None:
@@ -237,6 +240,8 @@ class ControlLink:
                 self._inbox.put(WitnessNoteArrived(self._clock.now(), payload))
             case topics.DownTopic(leaf=Down.WANT) if len(payload) <= MAX_NOTE:
                 self._inbox.put(LeavesWanted(self._clock.now(), payload))
+            case topics.DownTopic(leaf=Down.LEAVES) if len(payload) <= MAX_LEAVES:
+                self._inbox.put(LeavesArrived(self._clock.now(), payload))
 
     def farewell(self) -> Outgoing:
         return self._state(Liveness.OFFLINE, "stopped")

@@ -58,6 +58,13 @@ class LeavesWanted(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class LeavesArrived(Fact):
+    """`dn/leaves`: a batch of leaves that this box lost and asked for; not yet believed."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MessageRefused(Fact):
     """The broker did not take a message (ACL, quota, size): sending it again would not help."""
 

@@ -133,12 +133,8 @@ class Replicator:
         with self._lock:
             self._plan.confirmed(size, now)
 
-    def wanted(self, payload: bytes) -> bool:
-        """`dn/want`: send a range again. False when it makes no sense; asking costs nothing but bandwidth."""
-        try:
-            want = Want.decode(payload)
-        except FormatError:
-            return False
+    def wanted(self, want: Want) -> bool:
+        """`dn/want`, checked: send a range again. False for what is not sent yet or asked for already."""
         with self._lock:
             return self._plan.want(want.first, want.count)
 
@@ -193,15 +189,9 @@ class Replicator:
             self._complain(str(error))
             return None
         self._complaint = ""
-        fitting: list[bytes] = []
-        room = MAX_BATCH_BYTES - 64 - len(note)
-        for entry in entries:
-            room -= len(entry) + 1
-            if room < 0 and fitting:
-                break
-            fitting.append(entry)
+        fitting = _fitting(entries, MAX_BATCH_BYTES - 64 - len(note))
         newest = first + len(fitting) == self._plan.size
-        return Batch(first, tuple(fitting), note if newest else None)
+        return Batch(first, fitting, note if newest else None)
 
     def _event(self, index: int) -> EventData | None:
         """A leaf told at once, readable without knowing leaves."""
@@ -229,6 +219,29 @@ class Replicator:
         if text != self._complaint:
             log.warning("replication waits: %s", text)
             self._complaint = text
+
+
+def batches(entries: Sequence[bytes], first: int, checkpoint: str) -> list[bytes]:
+    """Entries in payloads for `up/ledger`, at most 8 KB each; the last one carries the checkpoint."""
+    payloads: list[bytes] = []
+    end = first + len(entries)
+    while first < end or not payloads:
+        fitting = _fitting(entries[len(entries) - (end - first) :], MAX_BATCH_BYTES - 64 - len(checkpoint))
+        last = first + len(fitting) == end
+        payloads.append(Batch(first, fitting, checkpoint if last else None).encode())
+        first += len(fitting)
+    return payloads
+
+
+def _fitting(entries: Sequence[bytes], room: int) -> tuple[bytes, ...]:
+    """The first entries that fit; one always does."""
+    fitting: list[bytes] = []
+    for entry in entries:
+        room -= len(entry) + 1
+        if room < 0 and fitting:
+            break
+        fitting.append(entry)
+    return tuple(fitting)
 
 
 def _as(kind: TypeAdapter[str], value: object) -> str | None:

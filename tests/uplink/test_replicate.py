@@ -89,11 +89,10 @@ def test_nothing_is_published_while_the_box_may_not_sign() -> None:
 def test_what_is_wanted_again_is_sent_again_and_nonsense_is_not() -> None:
     replicator = Replicator(Ledger(300))
     batches(replicator)
-    assert replicator.wanted(Want(100, 5).encode())
+    assert replicator.wanted(Want(100, 5))
     assert [(b.first, b.end) for b in batches(replicator)] == [(100, 105)]
-    assert not replicator.wanted(Want(300, 5).encode())
-    assert not replicator.wanted(b"garbage")
-    assert not all(replicator.wanted(Want(n, 1).encode()) for n in range(200))
+    assert not replicator.wanted(Want(300, 5))
+    assert not all(replicator.wanted(Want(n, 1)) for n in range(200))
 
 
 def test_leaves_that_stay_unconfirmed_are_sent_again() -> None:
@@ -147,7 +146,7 @@ def test_every_leaf_arrives_whatever_is_lost_on_the_way(steps: list[tuple[str, i
         elif what == "cosign":
             replicator.confirmed(held(), now)
         elif what == "want" and held() < ledger.size:
-            replicator.wanted(Want(held(), 10).encode())
+            replicator.wanted(Want(held(), 10))
         elif what == "lose":
             losing = not losing
     losing = False
