@@ -7,11 +7,11 @@ A camera's `uid` comes from its recorder's identity and its channel; the roster 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_agent import durable
 from edge_agent.config import CameraEntry
 from edge_agent.model import Camera
 
@@ -79,15 +79,5 @@ def load(path: Path) -> Roster:
 
 
 def save(path: Path, roster: Roster) -> None:
-    """Durable: new file, fsync, rename, directory. Raises OSError."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump({"v": 1, "ids": dict(roster.ids)}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    """Durable before anything is recorded under a new id. Raises OSError."""
+    durable.replace(path, json.dumps({"v": 1, "ids": dict(roster.ids)}, indent=1).encode())

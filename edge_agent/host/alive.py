@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from edge_agent import durable
 from edge_agent.model import ClockTrust, Instant
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class AliveFile:
 
     def _write(self, now: Instant, *, clean: bool) -> None:
         try:
-            _replace(self._path, encode(self._boot_id, now, clean=clean))
+            durable.replace(self._path, encode(self._boot_id, now, clean=clean))
         except OSError as error:
             if not self._failing:
                 log.warning("%s: %s; the next start cannot tell when we last lived", self._path, error)
@@ -116,18 +116,3 @@ def _ending(same_boot: bool, clean: bool) -> Ending:
     if clean:
         return Ending.STOPPED if same_boot else Ending.BOX_SHUTDOWN
     return Ending.KILLED if same_boot else Ending.POWER_LOST
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Durable and whole: file, then name, then directory."""
-    half = path.with_name(path.name + ".new")
-    with half.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fdatasync(file.fileno())
-    half.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
