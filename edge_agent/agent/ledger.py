@@ -67,9 +67,11 @@ class LedgerDesk:
         return self._uplink.replicator.heartbeat_part(now_s, self._fetch)
 
     def _synced(self, fact: LedgerSynced) -> None:
+        """Urgent facts go at once; their places in the log only count once the log may be signed."""
+        places = {} if fact.checkpoint else {"index": None, "leaf": None}
         for event in self._uplink.replicator.synced(fact.size, fact.urgent):
             if self._up:
-                self._uplink.control.send_event(event)
+                self._uplink.control.send_event(event.model_copy(update=places))
         self._uplink.control.wake()
 
     def _faulted(self, fact: LedgerFaulted) -> None:

@@ -56,6 +56,7 @@ def _headless(options: CityOptions, for_s: float, path: Path | None) -> int:
     with City(options, lambda text: typer.echo(text, err=True)) as city:
         report = reports.measure(city, for_s)
     reports.read_footage(city, report)
+    reports.read_ledger(city, report)
     text = json.dumps(asdict(report), indent=1)
     if path is None:
         print(text)

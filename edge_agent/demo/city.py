@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONSOLE = "iccc-console"
 REPORTER = "iccc-report"
+REGISTRARS = ("iccc-registrar-1", "iccc-registrar-2")  # the second for those who want to see them share
 CONSOLE_START_S = 20.0
 AGENT_PAUSE_S = 1.0
 
@@ -59,9 +60,10 @@ class City:
         self.layout.make()
         self.pki = Pki(self.layout.pki)
         self.dvr = _virtual_dvr(options, self.layout)
-        for worker in (CONSOLE, REPORTER):
+        for worker in (CONSOLE, REPORTER, *REGISTRARS):
             self.pki.client(worker)  # the broker's access rules name those that exist when it starts
         self.broker: Broker = broker.choose(options.broker, self.layout.broker, self.pki)
+        self.registrar: Child | None = None
         self.console: Child | None = None
         self.agent: Child | None = None
         self._agent_due_s = 0.0
@@ -116,10 +118,20 @@ class City:
         self.broker.start()
         if self.broker.notice:
             self._say(self.broker.notice)
+        self._say("command centre registrar")
+        self.registrar = self.start_registrar()
         self._say("command centre console")
         self.console = self._start_console()
         self._say("edge agent")
         self.agent = self._start_agent()
+
+    def start_registrar(self, worker: str = REGISTRARS[0]) -> Child:
+        """An ingest worker of the ledger's mirror. Whoever starts a second one stops it."""
+        path = settings.write_registrar_config(self.layout, self.pki, self.broker.port, worker)
+        command = [sys.executable, "-m", "edge_agent.iccc.registrar", "--config", str(path)]
+        registrar = Child("registrar", command, self.layout.logs / f"{worker}.log")
+        registrar.start()
+        return registrar
 
     def _start_agent(self) -> Child:
         config = settings.write_agent_config(
@@ -155,6 +167,7 @@ class City:
             "recipient_id": settings.RECIPIENT_ID,
             "operator": "demo-operator",
             "boxes": {settings.SITE: public},
+            "mirror": str(self.layout.mirror),
             "port": self.options.port,
             "dvr_control": f"http://127.0.0.1:{self.dvr.control.port}",
         }
@@ -164,7 +177,7 @@ class City:
         return path
 
     def _stop(self) -> None:
-        for child in (self.agent, self.console):
+        for child in (self.agent, self.console, self.registrar):
             if child is not None:
                 child.stop()
         self.broker.stop()

@@ -47,6 +47,8 @@ class Report:
     live_delay_ms: list[float] | None = None
     snapshot_ok: bool | None = None
     fault_event_s: float | None = None
+    leaves: int | None = None
+    root_verified: bool | None = None
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -182,6 +184,16 @@ def _wait_until(city: City, moment: float) -> None:
     while time.monotonic() < moment:
         city.tend()
         time.sleep(min(0.5, max(0.0, moment - time.monotonic())))
+
+
+def read_ledger(city: City, report: Report) -> None:
+    """Count and check what the command centre's mirror stored, after the agent has stopped."""
+    from edge_agent.demo import evidence
+
+    found = evidence.gather(city.layout, city.pki)
+    report.leaves = len(found.leaves)
+    report.root_verified = bool(found.cosigned) and not found.problems
+    report.errors += [f"ledger: {problem}" for problem in found.problems]
 
 
 def read_footage(city: City, report: Report) -> None:

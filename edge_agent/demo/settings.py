@@ -13,12 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge_agent.demo import keyfile
 from edge_agent.demo.pki import Pki
 from edge_agent.seal.keys import BoxKey
 
 SITE = "aligarh-pump-0001"
 COMMAND_KID = "iccc-operators"
 RECIPIENT_ID = "iccc"
+WITNESS_NAME = "iccc/witness"
+MIRROR_NAME = "iccc/mirror"
 DVR_USER = "admin"
 DVR_PASSWORD = "demo-Pump-42"  # noqa: S105 - the virtual DVR's, on loopback
 MIB = 1024**2
@@ -45,6 +48,11 @@ class Layout:
     @property
     def iccc(self) -> Path:
         return self.state / "iccc"
+
+    @property
+    def mirror(self) -> Path:
+        """The registrars' store: every leaf that the command centre has."""
+        return self.iccc / "mirror.sqlite"
 
     @property
     def logs(self) -> Path:
@@ -98,12 +106,38 @@ def write_agent_config(layout: Layout, pki: Pki, broker_port: int, endpoint: str
             "commands": [
                 {"kid": COMMAND_KID, "role": "operator", "public_key": public_text(pki.command_key())}
             ],
+            "witness": keyfile.vkey(WITNESS_NAME, pki.witness_key()),
+            "mirror": keyfile.vkey(MIRROR_NAME, pki.mirror_key()),
         },
         "uplink": _uplink(pki, broker_port),
     }
     layout.agent_config.touch(mode=0o600)
     layout.agent_config.write_text(tomlkit.dumps(document), encoding="utf-8")
     return layout.agent_config
+
+
+def write_registrar_config(layout: Layout, pki: Pki, broker_port: int, worker: str) -> Path:
+    """One ingest worker; several share the store and the two cosigning keys."""
+    identity = pki.client(worker)
+    for make in (pki.witness_key, pki.mirror_key):
+        make()
+    document = {
+        "broker": f"mqtts://127.0.0.1:{broker_port}",
+        "ca": str(pki.ca),
+        "certificate": str(identity.certificate),
+        "key": str(identity.key),
+        "client_id": worker,
+        "store": str(layout.mirror),
+        "witness_key": str(pki.witness_key_path),
+        "witness_name": WITNESS_NAME,
+        "mirror_key": str(pki.mirror_key_path),
+        "mirror_name": MIRROR_NAME,
+        "boxes": {SITE: base64_text(box_public(layout))},
+    }
+    path = layout.iccc / f"{worker}.toml"
+    path.touch(mode=0o600)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    return path
 
 
 def _uplink(pki: Pki, broker_port: int) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class Replicator:
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:
-            log.warning("replication waits: %s", text)
+            log.info("replication waits: %s", text)
             self._complaint = text
 
 
