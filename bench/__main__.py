@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ NEEDED = {"record": "ffmpeg", "syncs": "strace"}
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: stopped"))  # what runs is ended on the way out
     options = _options()
     plan = QUICK if options.quick else THOROUGH
     counts = tuple(options.cameras)

@@ -7,11 +7,9 @@ behind there. The recorder that all of them record is a process apart, and is no
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -141,38 +139,34 @@ class Ffmpegs:
     def __init__(self, dvr: VirtualDvr, directory: Path, cameras: int) -> None:
         self.cameras = cameras
         self.directory = directory
-        self._urls = [url(dvr, camera) for camera in range(1, cameras + 1)]
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._children = [
+            Child(
+                f"ffmpeg {camera}", _ffmpeg(url(dvr, camera), directory, camera), directory / f"{camera}.log"
+            )
+            for camera in range(1, cameras + 1)
+        ]
 
     @property
     def pids(self) -> tuple[int, ...]:
-        return tuple(process.pid for process in self._running)
+        return tuple(child.pid for child in self._children if child.pid is not None)
 
     def check(self) -> None:
-        if any(process.poll() is not None for process in self._running):
-            raise EdgeAgentError("an ffmpeg ended before it was told to")
+        for child in self._children:
+            if not child.running:
+                raise EdgeAgentError(f"{child.name} ended: {child.last_words()}")
 
     def __enter__(self) -> Ffmpegs:
         self.directory.mkdir(parents=True)
-        with ExitStack() as undo:
-            undo.callback(self._end)
-            for number, source in enumerate(self._urls, 1):
-                command = _ffmpeg(source, self.directory / f"{number}.mp4")
-                self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
-            undo.pop_all()
+        for child in self._children:
+            child.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        for child in self._children:
+            child.stop()
         shutil.rmtree(self.directory)
-
-    def _end(self) -> None:
-        for process in self._running:
-            process.kill()
-        for process in self._running:
-            process.wait()
 
 
 def url(dvr: VirtualDvr, camera: int, role: Role = Role.MAIN) -> str:
@@ -201,6 +195,17 @@ def _configuration(dvr: VirtualDvr, directory: Path, cameras: int, sub: str) -> 
     }
 
 
-def _ffmpeg(source: str, file: Path) -> list[str]:
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-rtsp_transport", "tcp", "-i", source]
-    return [*command, "-c", "copy", "-f", "mp4", "-movflags", "frag_keyframe+empty_moov", str(file)]
+def _ffmpeg(source: str, directory: Path, camera: int) -> list[str]:
+    command = [
+        "ffmpeg",
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-rtsp_transport",
+        "tcp",
+        "-i",
+        source,
+        "-c",
+        "copy",
+    ]
+    return [*command, "-f", "mp4", "-movflags", "frag_keyframe+empty_moov", str(directory / f"{camera}.mp4")]

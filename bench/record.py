@@ -30,8 +30,8 @@ def _cpu(dvr: VirtualDvr, directory: Path, cameras: int, plan: Plan) -> Row:
         lambda: Agent(dvr, directory / "agent", cameras),
         lambda: Ffmpegs(dvr, directory / "ffmpeg", cameras),
     )
-    windows = take_turns(makers, plan)
-    ratio = ratios(windows["agent"], windows["ffmpeg"])
+    shares = take_turns(makers, plan)
+    ratio = ratios(shares["agent"], shares["ffmpeg"])
     return (cameras, f"CPU, agent over {cameras} ffmpeg", shown(ratio), "2.0, goal 1.2")
 
 

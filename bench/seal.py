@@ -17,8 +17,8 @@ def run(directory: Path, cameras: int, plan: Plan) -> str:
             lambda: Agent(dvr, directory / "remux", cameras, name="remux", command=REMUX),
             lambda: Agent(dvr, directory / "seal", cameras, name="seal", command=(*REMUX, "--seal")),
         )
-        windows = take_turns(makers, plan)
-    sealed, whole = (ratios(windows[name], windows["remux"]) for name in ("seal", "agent"))
+        shares = take_turns(makers, plan)
+    sealed, whole = (ratios(shares[name], shares["remux"]) for name in ("seal", "agent"))
     added = statistics.median(1 - 1 / ratio for ratio in whole)
     rows: list[Row] = [
         ("sealing, capture and ring over capture and ring alone", shown(sealed), ""),
