@@ -19,6 +19,8 @@ from edge_agent.agent.finder import Finder, camera_by_hand
 from edge_agent.agent.owner import Owner
 from edge_agent.agent.parts import Parts, Uplink
 from edge_agent.agent.reach import Reach
+from edge_agent.capture import lockout_file
+from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.pictures import Pictures
 from edge_agent.clock import Clock, SystemClock
@@ -88,6 +90,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
     rings = _rings(config, clock, inbox, box, run_id) if sealing.possible else {}
     ledger = _ledger(config, clock, inbox, box)
     sealing.beacon = lambda: ledger.acknowledged.beacon
+    lockouts = LockoutFile(config.state.directory / lockout_file.NAME, box.sign)
     capture = CaptureLoop(
         clock=clock,
         inbox=inbox,
@@ -96,6 +99,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         gather_s=config.capture.gather_ms / 1000,
         fragment_s=config.capture.fragment_ms / 1000,
         silence_s=config.capture.silence_s,
+        gate=lockouts.lockouts,
     )
     return Parts(
         config=config,
@@ -105,6 +109,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         box=box,
         boot_id=boot_id,
         run_id=run_id,
+        lockouts=lockouts,
         capture=capture,
         rings=rings,
         scanners=tuple(_scanner(ring, config, clock, inbox) for ring in rings.values()),
@@ -115,7 +120,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         still_sealer=sealing.still_sealer(),
         ledger=ledger,
         pictures=Pictures(clock, inbox),
-        finder=Finder(config, clock, inbox),
+        finder=Finder(config, clock, inbox, lockouts.lockouts),
         reach=Reach(clock, inbox),
         chores=Chores(clock, inbox),
         uplink=_uplink(config, clock, inbox, box, ledger),

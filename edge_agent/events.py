@@ -37,7 +37,7 @@ class StreamLost(Fact):
     reason: str
     retry_in_s: float
     refused: bool = False  # the device answered and said no
-    auth: bool = False  # it said no to our credentials: counts towards the lock-out limit
+    auth: bool = False  # it said no to our credentials, and they are not sent again
 
 
 @dataclass(frozen=True, slots=True)

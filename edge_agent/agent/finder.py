@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from threading import Event
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from edge_agent.capture.ports import CredentialGate
 from edge_agent.clock import Clock
 from edge_agent.config import CameraEntry, Config, Recorder
 from edge_agent.errors import ConfigError, DeviceError
@@ -53,8 +54,9 @@ class Finder:
 
     name = "finder"
 
-    def __init__(self, config: Config, clock: Clock, inbox: Inbox) -> None:
+    def __init__(self, config: Config, clock: Clock, inbox: Inbox, gate: CredentialGate) -> None:
         self._config = config
+        self._gate = gate
         self._clock = clock
         self._inbox = inbox
         self._again = Event()
@@ -136,7 +138,7 @@ class Finder:
     def _question(self, recorder: Recorder, address: str, port: int) -> RecorderFound:
         from edge_agent.capture import device
 
-        report = device.probe(address, port, credentials_of(recorder), clock=self._clock)
+        report = device.probe(address, port, credentials_of(recorder), clock=self._clock, gate=self._gate)
         wanted = set(recorder.channels)
         cameras = tuple(
             Camera(

@@ -24,7 +24,6 @@ from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
 from edge_agent.agent.viewings import Viewings
-from edge_agent.capture.device import shared_lockouts
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
 from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
 from edge_agent.health.rules import Changed, Sight
@@ -37,6 +36,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 0.2
 FIRST_PICTURE_EVERY_S = 300.0
+SAVE_PAUSE_S = 2.0
 
 
 class Owner:
@@ -58,6 +58,7 @@ class Owner:
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
         self.beats = Beats(self)
+        self._lockouts_due_s = 0.0
         self._reactions: dict[type[Fact], Callable[..., None]] = {
             RecorderFound: self._recorder_found,
             RecorderFailed: self._recorder_failed,
@@ -102,6 +103,7 @@ class Owner:
             self._changed(change)
         self.link.tick()
         self._jobs.run_due()
+        self._keep_lockouts()
         self.beats.tick()
 
     def take_scheduled_snapshots(self) -> None:
@@ -170,19 +172,10 @@ class Owner:
 
     def _stream_lost(self, fact: StreamLost) -> None:
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
-        if fact.auth:
-            self._count_wrong_password(fact)
         self._settle(self.cameras.lost(fact))
         watched = self.cameras.get(fact.key.camera)
         if watched is not None and not watched.health.flowing and (host := watched.host()):
             self.parts.reach.check(*host)
-
-    def _count_wrong_password(self, fact: StreamLost) -> None:
-        """RTSP and ONVIF share one count per device: a locked account blinds the shopkeeper too."""
-        watched = self.cameras.get(fact.key.camera)
-        endpoint = watched.endpoint(fact.key.role) if watched else None
-        if endpoint is not None and endpoint.credentials is not None:
-            shared_lockouts.wrong(endpoint.host, endpoint.credentials, fact.reason)
 
     def _settle(self, change: Changed | None) -> None:
         if change is not None:
@@ -219,6 +212,20 @@ class Owner:
         self.journal.quarantined(str(fact.key), fact.reason)
 
     # The rest.
+
+    def _keep_lockouts(self) -> None:
+        """Write down who was refused, so that a restart does not try the same password twice more."""
+        file = self.parts.lockouts
+        now = self.parts.clock.monotonic()
+        if file.due and now >= self._lockouts_due_s:
+            self._lockouts_due_s = now + SAVE_PAUSE_S
+            self.parts.chores.ask(file.save, lambda _: None, self._lockouts_lost)
+
+    def _lockouts_lost(self, reason: str) -> None:
+        self._lockouts_due_s = self.parts.clock.monotonic() + 60
+        log.error(
+            "wrong passwords cannot be written down (%s); they are counted anew after a restart", reason
+        )
 
     def _command_refused(self, fact: CommandRefused) -> None:
         log.warning("command refused: %s", fact.text)

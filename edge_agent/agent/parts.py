@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge_agent.agent.chores import Chores
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.reach import Reach
+from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.pictures import Pictures
 from edge_agent.clock import Clock
@@ -46,6 +47,7 @@ class Parts:
     box: BoxKey
     boot_id: bytes
     run_id: bytes
+    lockouts: LockoutFile
     capture: CaptureLoop
     rings: dict[Role, RingWriter]
     scanners: tuple[RingScanner, ...]

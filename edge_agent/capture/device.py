@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from edge_agent.capture.channels import Channel, Identity
 from edge_agent.capture.channels import uid as camera_uid
 from edge_agent.capture.lockout import Lockouts
+from edge_agent.capture.ports import CredentialGate
 from edge_agent.capture.web import TIMEOUT_S
 from edge_agent.clock import Clock
 from edge_agent.model import Credentials
 
-__all__ = ["Channel", "DeviceReport", "Identity", "Step", "camera_uid", "probe", "shared_lockouts"]
+__all__ = ["Channel", "DeviceReport", "Identity", "Step", "camera_uid", "probe"]
 
 BUDGET_S = 60.0
-
-# One count a process: RTSP refusals (`StreamLost.auth`) belong into the same one, by the device's host.
-shared_lockouts = Lockouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +47,19 @@ def probe(
     *,
     clock: Clock,
     on_step: Callable[[Step], None] | None = None,
-    lockouts: Lockouts | None = None,
+    gate: CredentialGate | None = None,
     budget_s: float = BUDGET_S,
     timeout_s: float = TIMEOUT_S,
 ) -> DeviceReport:
     """Ask the ONVIF device at `address:port`; blocks, at most about `budget_s`, each answer at
     most `timeout_s`. Writes nothing to the device.
 
-    `on_step` is called in this thread after each step, and between the streams. Wrong passwords are counted
-    in `lockouts`, by default one for the process. Raises DeviceError with the step that failed.
+    `on_step` is called in this thread after each step, and between the streams. `gate` counts the wrong
+    passwords, together with whoever streams from the device. Raises DeviceError with the step that failed.
     """
     # lxml and zeep: 40 MB, only when ONVIF is used
     from edge_agent.capture.interview import Interview
     from edge_agent.capture.session import Session
 
-    session = Session(address, port, credentials, clock, lockouts or shared_lockouts, timeout_s=timeout_s)
+    session = Session(address, port, credentials, clock, gate or Lockouts(), timeout_s=timeout_s)
     return Interview(session, clock, on_step, clock.monotonic() + budget_s).run()

@@ -2,7 +2,7 @@
 
 waiting --due--> visiting --lost--> waiting (0.5 s, doubling to 10 s, with jitter)
                     |
-                    +--credentials refused--> refused: only start_stream leads out
+                    +--credentials refused--> refused: until start_stream, or the gate lets them through
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_agent.capture.login import CredentialsRefused
 from edge_agent.capture.meter import Meter
-from edge_agent.capture.ports import StreamStats
+from edge_agent.capture.ports import CredentialGate, Door, StreamStats
 from edge_agent.capture.recorder import Recorder
-from edge_agent.capture.rtsp_session import CredentialsRefused
 from edge_agent.capture.stream import Stream, annexb
 from edge_agent.capture.visit import Pace, Visit
 from edge_agent.errors import SourceLost, SourceRefused
@@ -46,6 +46,7 @@ class Lane:
         selector: selectors.BaseSelector,
         drain: Drain,
         pace: Pace,
+        gate: CredentialGate,
     ) -> None:
         self.spec = spec
         self.recorder = recorder
@@ -53,6 +54,7 @@ class Lane:
         self._selector = selector
         self._drain = drain
         self._pace = pace
+        self._gate = gate
         self._visit: Visit | None = None
         self._announced = False
         self._refused = False
@@ -83,7 +85,7 @@ class Lane:
             if self._visit is not None:
                 self._visit.on_time(now)
                 self._meter.tick(self._visit, self.recorder, now)
-            elif not self._refused and now.boot_ns >= self._retry_at_ns:
+            elif now.boot_ns >= self._retry_at_ns and not self._barred():
                 self._begin(now)
         except (SourceLost, SourceRefused) as end:
             self._lose(end, now)
@@ -116,9 +118,17 @@ class Lane:
         self._since = self._since or now
         self._meter.visits += 1
         floor_ns = self.recorder.end_ns
+        take = self.recorder.take
         self._visit = Visit(
-            self.spec.endpoint, self._selector, self, self.recorder.take, self._pace, now, floor_ns
+            self.spec.endpoint, self._selector, self, take, self._pace, now, floor_ns, self._gate
         )
+
+    def _barred(self) -> bool:
+        """Refused for good, unless another stream has shown since that the credentials are right."""
+        endpoint = self.spec.endpoint
+        if self._refused and endpoint.credentials is not None:
+            self._refused = not self._gate.may_try(endpoint.host, endpoint.credentials, Door.RTSP)
+        return self._refused
 
     def _look_at(self, stream: Stream, now: Instant) -> None:
         """Keep the newest keyframe at hand; the first one of a visit starts the stream."""
@@ -136,7 +146,7 @@ class Lane:
 
     def _lose(self, end: SourceLost | SourceRefused, now: Instant) -> None:
         """End the visit, tell the owner, and plan the next unless our credentials were refused."""
-        auth = isinstance(end, CredentialsRefused)
+        auth = isinstance(end, CredentialsRefused) and end.final
         refused = isinstance(end, SourceRefused)
         reason = str(end)
         self._leave(now, reason)
@@ -145,8 +155,8 @@ class Lane:
         self._refused = auth
         self._retry_at_ns = now.boot_ns + int(pause_s * 1e9)
         if reason != self._reason:
-            then = "not trying again with these credentials" if auth else f"again in {pause_s:.1f} s"
-            log.warning("%s: %s; %s", self.spec.key, reason, then)
+            again = "" if auth else f"; again in {pause_s:.1f} s"
+            log.warning("%s: %s%s", self.spec.key, reason, again)
         self._reason = reason
         retry_in_s = 0.0 if auth else pause_s
         self._inbox.put(StreamLost(now, self.spec.key, self._since or now, reason, retry_in_s, refused, auth))

@@ -16,7 +16,8 @@ from functools import partial
 from threading import Event
 
 from edge_agent.capture.lane import Lane
-from edge_agent.capture.ports import RecordSink, SealerFactory, StreamStats
+from edge_agent.capture.lockout import Lockouts
+from edge_agent.capture.ports import CredentialGate, RecordSink, SealerFactory, StreamStats
 from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.visit import Pace
 from edge_agent.clock import Clock
@@ -49,12 +50,15 @@ class CaptureLoop:
         gather_s: float = 0.02,
         fragment_s: float = 0.2,
         silence_s: float = 5.0,
+        gate: CredentialGate | None = None,
     ) -> None:
+        """`gate` is shared with whoever else logs in to the same devices."""
         self._clock = clock
         self._inbox = inbox
         self._sink = sink
         self._sealer_for = sealer_for
         self._gather_s = gather_s
+        self._gate = gate or Lockouts()
         self._pace = Pace(fragment_s, silence_s)
         self._orders: deque[Callable[[Instant], None]] = deque()
         self._lanes: dict[StreamKey, Lane] = {}
@@ -140,7 +144,7 @@ class CaptureLoop:
         if before is not None:
             recorder.end_ns = before.recorder.end_ns
         self._lanes[spec.key] = Lane(
-            spec, recorder, self._inbox, self._selector, self._take_leave, self._pace
+            spec, recorder, self._inbox, self._selector, self._take_leave, self._pace, self._gate
         )
 
     def _stop(self, key: StreamKey, reason: str, now: Instant) -> None:

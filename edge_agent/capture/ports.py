@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.model import Codec, Fragment, InitSegment, Instant, Role, StreamKey, StreamSpec
+from edge_agent.model import Codec, Credentials, Fragment, InitSegment, Instant, Role, StreamKey, StreamSpec
 
 if TYPE_CHECKING:
     from edge_agent.seal.record import Record
@@ -42,6 +43,48 @@ class Sealer(Protocol):
     def seal(self, fragment: Fragment) -> Record: ...
 
     def seal_gap(self, reason: str, since: Instant, at: Instant) -> Record: ...
+
+
+class Door(StrEnum):
+    """Where a device asks who we are. Both guard the same accounts."""
+
+    ONVIF = "onvif"
+    RTSP = "rtsp"
+
+
+class Leave(Enum):
+    """May credentials be sent?"""
+
+    GO = "go"
+    WAIT = "wait"  # others have sent the same ones, and the device has not judged them yet
+    STOP = "stop"  # no more with these credentials
+
+
+class CredentialGate(Protocol):
+    """Asked before credentials are sent to a device, and told what became of them. Any thread; never blocks.
+
+    `asker` is whoever holds the claim: one conversation or one connection.
+    """
+
+    def ask(
+        self, address: str, credentials: Credentials, asker: object, *, door: Door, holds_s: float = ...
+    ) -> Leave: ...
+
+    def may_try(self, address: str, credentials: Credentials, door: Door = ...) -> bool: ...
+
+    def right(
+        self, address: str, credentials: Credentials, asker: object = ..., door: Door = ...
+    ) -> None: ...
+
+    def wrong(
+        self, address: str, credentials: Credentials, text: str = ..., asker: object = ..., door: Door = ...
+    ) -> object: ...
+
+    def give_back(self, asker: object) -> None: ...
+
+    def sentence(self, address: str, credentials: Credentials) -> str:
+        """For people: why nothing more is sent."""
+        ...
 
 
 SealerFactory = Callable[[StreamSpec], Sealer]

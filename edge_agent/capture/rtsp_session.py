@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edge_agent.capture import rtsp, rtsp_urls, sdp
+from edge_agent.capture.login import CredentialsRefused, Login
+from edge_agent.capture.ports import CredentialGate, Leave
 from edge_agent.capture.rtsp import Reply
 from edge_agent.capture.rtsp_auth import Authorizer, strongest
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
@@ -22,18 +24,18 @@ from edge_agent.model import Endpoint
 STEP_S = 5.0
 OPTIONS_PATIENCE_S = 1.5  # some DVRs never answer OPTIONS; DESCRIBE is asked without it then
 LONGEST_KEEPALIVE_S = 25.0
+KEEPALIVE_CLAIM_S = 1.0  # a device that never answers keep-alives must not hold up the other streams
+TURN_S = 0.05  # how often we ask whether it is our turn to log in
+LONGEST_TURN_S = 15.0
 _MOST_UNANSWERED = 64
 
 _REFUSALS = {
     403: "the account may not watch this channel (403)",
     404: "the device knows no such stream (404)",
     453: "the device's session limit is reached (453)",
-    461: "the device does not stream over TCP (461)",
+    461: "the device streams over UDP only (461); allow RTSP over TCP in its network menu",
 }
-
-
-class CredentialsRefused(SourceRefused):
-    """The device said no to our user name and password; nobody tries again before they are changed."""
+_SPOKEN = {"JPEG": "MJPEG", "MP4V-ES": "MPEG-4", "MPV": "MPEG-1", "H263-1998": "H.263"}
 
 
 class State(StrEnum):
@@ -59,12 +61,16 @@ class _Request:
     url: str
     headers: dict[str, str]
     answers: int = 0  # to challenges
+    signed: bool = False
 
 
 class RtspSession:
     """Opens one video track over interleaved TCP and keeps it alive. One thread; no I/O."""
 
-    def __init__(self, endpoint: Endpoint, now: float, *, step_s: float = STEP_S) -> None:
+    def __init__(
+        self, endpoint: Endpoint, now: float, *, gate: CredentialGate | None = None, step_s: float = STEP_S
+    ) -> None:
+        """`gate` is asked before credentials are sent; without one they always are."""
         self.state = State.OPTIONS
         self.media: sdp.Media | None = None
         self.server = ""
@@ -74,7 +80,10 @@ class RtspSession:
         self._outgoing = bytearray()
         self._cseq = 0
         self._pending: dict[int, _Request] = {}
+        self._login = Login(gate, endpoint)
         self._authorizer: Authorizer | None = None
+        self._nonces_serve_once = False
+        self._held: tuple[_Request, float] | None = None  # waits for its turn to log in, until then
         self._aggregate = self._base = endpoint.url
         self._session = ""
         self._rtp_channel = 0
@@ -124,14 +133,14 @@ class RtspSession:
         """The deadline has passed: a step took too long, or a keep-alive is due."""
         if now < self._due:
             return
-        if self.state is State.OPTIONS:
+        if self._held is not None:
+            self._log_in(*self._held, now)
+        elif self.state is State.OPTIONS:
             self._describe(now)
         elif self.state is State.PLAY and self._heard:
             self._begin_playing(now)
         elif self.state is State.PLAYING:
-            self._pending.clear()  # whoever never answers keep-alives is judged by its packets
-            self._ask(self._keepalive_method, self._aggregate, now)
-            self._due = now + self._keepalive_s
+            self._keep_alive(now)
         elif self.state is not State.CLOSED:
             raise SourceLost(f"no answer to {self.state.upper()} within {self._step_s:g} s")
 
@@ -143,8 +152,12 @@ class RtspSession:
 
     def tear_down(self, now: float) -> None:
         """Queue TEARDOWN if the device holds a session for us, so that it is not left to time out."""
+        self._login.leave()
         if self._session and self.state is not State.CLOSED:
+            if self._authorizer is not None and self._login.ask(KEEPALIVE_CLAIM_S) is not Leave.GO:
+                self._authorizer = None
             self._ask("TEARDOWN", self._aggregate, now)
+            self._login.leave()
         self.state = State.CLOSED
 
     def _ask(self, method: str, url: str, now: float, headers: dict[str, str] | None = None) -> None:
@@ -158,6 +171,7 @@ class RtspSession:
         headers = dict(request.headers)
         if self._authorizer is not None:
             headers["Authorization"] = self._authorizer.header(request.method, request.url)
+            request.signed = True
         if self._session:
             headers["Session"] = self._session
         self._outgoing += rtsp.request(request.method, request.url, self._cseq, headers)
@@ -171,7 +185,11 @@ class RtspSession:
         if request is None or self.state is State.CLOSED:
             return
         self.server = self.server or reply.header("server")[:100]
-        if reply.status == 401:
+        if request.signed and reply.status != 401:
+            self._login.accepted() if reply.status < 400 else self._login.leave()
+        if reply.status == 401 and self.state is State.PLAYING:
+            self._on_refused_keepalive(request, reply)
+        elif reply.status == 401:
             self._on_challenge(request, reply, now)
         elif request.method in self._on_reply and self.state is not State.PLAYING:
             self._on_reply[request.method](reply, now)
@@ -190,17 +208,53 @@ class RtspSession:
         challenge = strongest(reply.headers.get("www-authenticate", ()))
         if challenge is None:
             raise CredentialsRefused("the device wants a login of a kind that we do not have (401)")
-        if self._endpoint.credentials is None:
-            raise CredentialsRefused("the device wants a user name and password (401)")
+        credentials = self._login.credentials
         used = self._authorizer.challenge.nonce if self._authorizer else None
         fresh = challenge.stale or (request.answers == 0 and challenge.nonce != used)
         if request.answers > 1 or not fresh:
-            raise CredentialsRefused("the device refuses the user name or password (401)")
-        self._authorizer = Authorizer(self._endpoint.credentials, challenge)
+            raise self._login.refused(f"{reply.reason} {reply.body[:500].decode('utf-8', 'replace')}")
+        self._nonces_serve_once |= request.signed and not challenge.stale
+        self._authorizer = Authorizer(credentials, challenge)
+        self._log_in(request, now + LONGEST_TURN_S, now)
+
+    def _log_in(self, request: _Request, until: float, now: float) -> None:
+        """Answer the challenge, as soon as no more answers are on their way than may be wrong."""
+        leave = self._login.ask(self._step_s)
+        if leave is Leave.STOP:
+            raise self._login.stopped()
+        if leave is Leave.WAIT and now < until:
+            self._held, self._due = (request, until), now + TURN_S
+            return
+        if leave is Leave.WAIT:
+            raise SourceLost("the device has not judged the same password of other streams yet")
+        self._held = None
         request.answers += 1
         self._send(request)
-        if self.state is not State.PLAYING:
-            self._due = now + self._step_s
+        self._due = now + self._step_s
+
+    def _keep_alive(self, now: float) -> None:
+        leave = self._login.ask(KEEPALIVE_CLAIM_S) if self._authorizer is not None else Leave.GO
+        if leave is Leave.WAIT:
+            self._due = now + TURN_S
+            return
+        if leave is Leave.STOP:
+            self._authorizer = None
+        self._pending.clear()  # whoever never answers keep-alives is judged by its packets
+        self._ask(self._keepalive_method, self._aggregate, now)
+        self._due = now + self._keepalive_s
+
+    def _on_refused_keepalive(self, request: _Request, reply: Reply) -> None:
+        """The password may have been changed: count it, and play on without it as long as packets come."""
+        challenge = strongest(reply.headers.get("www-authenticate", ()))
+        if challenge is None or not request.signed:
+            return
+        if (challenge.stale or self._nonces_serve_once) and not request.answers:
+            self._authorizer = Authorizer(self._login.credentials, challenge)
+            request.answers += 1
+            self._send(request)
+        else:
+            self._login.refused(reply.reason)
+            self._authorizer = None
 
     def _on_options(self, reply: Reply, now: float) -> None:
         if self.state is State.OPTIONS:
@@ -268,7 +322,8 @@ class RtspSession:
 
 
 def _no_video(description: sdp.Description) -> str:
-    names = sorted({m.encoding or "unknown" for m in description.media if m.kind == "video"})
+    names = sorted({m.encoding or "an unknown codec" for m in description.media if m.kind == "video"})
     if not names:
         return "the device describes no video on this stream"
-    return f"the stream is {', '.join(names)[:100]}; only H.264 and H.265 are recorded"
+    sent = ", ".join(_SPOKEN.get(name, name) for name in names)[:100]
+    return f"the device sends {sent}; switch this stream to H.264 or H.265 in the device's menu"

@@ -9,25 +9,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from contextlib import nullcontext
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from threading import Lock, RLock
+from threading import Lock
 from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from edge_agent.capture import digest, lockout, soap, web
+from edge_agent.capture import digest, soap, web
 from edge_agent.capture.device_clock import read_clock
-from edge_agent.capture.lockout import Lockouts
+from edge_agent.capture.lockout import CLAIM_S
+from edge_agent.capture.ports import CredentialGate, Door, Leave
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, FormatError
 from edge_agent.model import Credentials
 
 DEVICE_PATH = "/onvif/device_service"
-PROVEN_S = 60.0  # a password that worked a minute ago is not wrong now; that call is merely forbidden
+TURN_S = 0.02  # how often we ask whether it is our turn to log in
+LONGEST_TURN_S = 15.0
 CLOCK_MOVED_S = 4.0
+PULL_CLAIM_S = 1.5
 
 _SOAP = "http://www.w3.org/2003/05/soap-envelope"
 _WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
@@ -56,8 +59,19 @@ class _Signed:
     fresh: bool  # the nonce was not used before
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request, and how long the device may think over its answer."""
+
+    port: int
+    path: str
+    envelope: etree._Element
+    timeout_s: float
+    claim_s: float  # a device judges the password at once, even when it answers a pull much later
+
+
 class Session:
-    """Talks to `host:port` only. Any thread; until a password is proven, calls go one after the other."""
+    """Talks to `host:port` only. Any thread; no more answers are on their way than may still be wrong."""
 
     def __init__(
         self,
@@ -65,7 +79,7 @@ class Session:
         port: int,
         credentials: Credentials | None,
         clock: Clock,
-        lockouts: Lockouts,
+        gate: CredentialGate,
         *,
         timeout_s: float = web.TIMEOUT_S,
     ) -> None:
@@ -75,13 +89,12 @@ class Session:
         self.scheme = Scheme.UNKNOWN
         self.credentials = credentials
         self._clock = clock
-        self._lockouts = lockouts
+        self._gate = gate
         self._timeout_s = timeout_s
         self._lock = Lock()
-        self._unproven = RLock()
         self._challenge: digest.Challenge | None = None
         self._uses = 0
-        self._proven_at: float | None = None
+        self._allowed: _Question | None = None  # the last question that was answered with our password
         self._device_zero: datetime | None = None  # the device's UTC when our boot clock stood at zero
 
     def ask_clock(self) -> bool:
@@ -91,9 +104,8 @@ class Session:
         device told a usable time; if not, its HTTP Date, else our own time is taken.
         """
         body = envelope('<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/>')
-        answer = self._post(
-            self.port, DEVICE_PATH, _Signed(_headers(), _serialise(body), Scheme.UNKNOWN, True)
-        )
+        question = _Question(self.port, DEVICE_PATH, body, self._timeout_s, 0.0)
+        answer = self._post(question, _Signed(_headers(), _serialise(body), Scheme.UNKNOWN, True))
         now = self._clock.now()
         ours = datetime.fromtimestamp(now.wall_us / 1e6, UTC)
         device_now = read_clock(answer.body, answer.date, ours)
@@ -101,52 +113,79 @@ class Session:
         self.clock_offset_s = (device_now - ours).total_seconds() if device_now else None
         return device_now is not None
 
-    def call(self, path: str, request: etree._Element, *, port: int | None = None) -> soap.Element:
+    def call(
+        self, path: str, request: etree._Element, *, port: int | None = None, patience_s: float = 0.0
+    ) -> soap.Element:
         """Send one envelope, authenticated as the device wants it; returns the reply's element.
 
+        `patience_s` is added to the timeout for a question that the device may answer late, as a pull.
         Raises WebError, FormatError, SoapFault (another fault than wrong credentials), AuthRefused.
         """
-        where = port or self.port
+        claim_s = PULL_CLAIM_S if patience_s else CLAIM_S
+        question = _Question(port or self.port, path, request, self._timeout_s + patience_s, claim_s)
         if self.scheme is Scheme.UNKNOWN:
-            plain = _Signed(_headers(), _serialise(request), Scheme.UNKNOWN, True)
-            answer = self._post(where, path, plain)
+            answer = self._post(question, _Signed(_headers(), _serialise(request), Scheme.UNKNOWN, True))
             if not _refused(answer):
                 return _understood(answer)
             self._learn_scheme(answer)
-        gate = self._unproven if self._proven_at is None else nullcontext()
-        with gate:
-            return self._call_signed(where, path, request)
+        answer = self._ask_signed(question)
+        if not _refused(answer):
+            self._allowed = question
+            return _understood(answer)
+        if self._allowed is None or _refused(self._ask_signed(self._allowed)):
+            raise self._refusal()
+        return _understood(answer)  # raises the fault: the password is right, this one call is forbidden
 
-    def _call_signed(self, port: int, path: str, request: etree._Element) -> soap.Element:
+    def _ask_signed(self, question: _Question) -> web.WebReply:
         """At most three sendings: a stale nonce or a moved clock costs one more, a second refusal ends it."""
+        asker = object()
         clock_asked = False
+        answer: web.WebReply | None = None
         for _ in range(3):
-            signed = self._sign(path, request)
-            answer = self._post(port, path, signed)
+            credentials = self._await_turn(asker, question)
+            signed = self._sign(question, credentials)
+            try:
+                answer = self._post(question, signed)
+            except web.WebError:
+                self._gate.give_back(asker)
+                raise
             if not _refused(answer):
-                self._prove()
-                return _understood(answer)
+                self._gate.right(self.host, credentials, asker, Door.ONVIF)
+                return answer
             if self._stale(answer, signed):
+                self._gate.give_back(asker)
                 continue
-            if not self._recently_proven():
-                self._count_wrong(answer)
+            self._gate.wrong(self.host, credentials, _words(answer), asker, Door.ONVIF)
             if self._switch_to_digest(answer, signed):
                 continue
             if clock_asked or not self._clock_moved():
                 break
             clock_asked = True
-        if self._recently_proven():
-            return _understood(answer)  # raises the fault: this one call is forbidden to this user
-        raise self._refusal()
+        assert answer is not None
+        return answer
 
-    def _sign(self, path: str, request: etree._Element) -> _Signed:
+    def _await_turn(self, asker: object, question: _Question) -> Credentials:
+        """Returns with a claim to send the credentials. Raises AuthRefused when they must not be sent."""
         credentials = self.credentials
         if credentials is None:
             raise AuthRefused(
                 f"{self.host} asks for a user name and password; enter them in the configuration"
             )
-        if not self._lockouts.may_try(self.host, credentials):
-            raise self._refusal()
+        until = self._clock.monotonic() + LONGEST_TURN_S
+        while True:
+            leave = self._gate.ask(self.host, credentials, asker, door=Door.ONVIF, holds_s=question.claim_s)
+            if leave is Leave.GO:
+                return credentials
+            if leave is Leave.STOP:
+                raise self._refusal()
+            if self._clock.monotonic() > until:
+                raise web.WebError(
+                    web.Trouble.SILENT, f"{self.host} has not judged the same password of other streams yet"
+                )
+            time.sleep(TURN_S)
+
+    def _sign(self, question: _Question, credentials: Credentials) -> _Signed:
+        request, path = question.envelope, question.path
         if self.scheme is Scheme.DIGEST:
             with self._lock:
                 challenge, self._uses = self._challenge, self._uses + 1
@@ -179,8 +218,15 @@ class Session:
             return datetime.fromtimestamp(now.wall_us / 1e6, UTC)
         return zero + timedelta(microseconds=now.boot_ns / 1000)
 
-    def _post(self, port: int, path: str, signed: _Signed) -> web.WebReply:
-        return web.post(self.host, port, path, signed.body, signed.headers, timeout_s=self._timeout_s)
+    def _post(self, question: _Question, signed: _Signed) -> web.WebReply:
+        return web.post(
+            self.host,
+            question.port,
+            question.path,
+            signed.body,
+            signed.headers,
+            timeout_s=question.timeout_s,
+        )
 
     def _learn_scheme(self, answer: web.WebReply) -> None:
         challenge = digest.choose(answer.challenges)
@@ -214,23 +260,9 @@ class Session:
             return False
         return abs((self._device_now() - before).total_seconds()) > CLOCK_MOVED_S
 
-    def _prove(self) -> None:
-        now = self._clock.monotonic()
-        if not self._recently_proven() and self.credentials is not None:
-            self._lockouts.right(self.host, self.credentials)
-        self._proven_at = now
-
-    def _recently_proven(self) -> bool:
-        return self._proven_at is not None and self._clock.monotonic() - self._proven_at < PROVEN_S
-
-    def _count_wrong(self, answer: web.WebReply) -> None:
-        assert self.credentials is not None
-        self._lockouts.wrong(self.host, self.credentials, _words(answer))
-
     def _refusal(self) -> AuthRefused:
         assert self.credentials is not None
-        standing = self._lockouts.standing(self.host, self.credentials)
-        return AuthRefused(lockout.sentence(self.host, standing))
+        return AuthRefused(self._gate.sentence(self.host, self.credentials))
 
 
 def envelope(body: str) -> etree._Element:

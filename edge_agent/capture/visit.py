@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.capture import rtp
+from edge_agent.capture.ports import CredentialGate
 from edge_agent.capture.rtsp_session import RtspSession, State
 from edge_agent.capture.stream import Run, Stream
 from edge_agent.errors import SourceLost
@@ -23,6 +24,7 @@ from edge_agent.model import Endpoint, Instant
 CONNECT_S = 5.0
 REPORT_S = 4.5  # some cameras end a session that sends no RTCP for 5 s (gortsplib)
 KEYFRAME_AFTER_LOSS_S = 5.0  # then a new session: most devices begin one with a keyframe
+LOSS_BURST_S = 0.5  # and no sooner, so that one burst of loss costs one session
 _MOST_UNSENT = 64 * 1024
 
 
@@ -50,6 +52,7 @@ class Visit:
         pace: Pace,
         now: Instant,
         floor_ns: int,
+        gate: CredentialGate,
     ) -> None:
         self.stream: Stream | None = None
         self.last_packet: Instant | None = None
@@ -61,6 +64,7 @@ class Visit:
         self._on_run = on_run
         self._pace = pace
         self._floor_ns = floor_ns
+        self._gate = gate
         self._session: RtspSession | None = None
         self._unsent = b""
         self._ssrc = secrets.randbits(32)
@@ -130,7 +134,7 @@ class Visit:
             where = f"{self._endpoint.host}:{self._endpoint.port}"
             raise SourceLost(f"no connection to {where}: {os.strerror(code)}")
         self._selector.modify(self._sock, selectors.EVENT_READ, self._owner)
-        return RtspSession(self._endpoint, _seconds(now))
+        return RtspSession(self._endpoint, _seconds(now), gate=self._gate)
 
     def _read(self, session: RtspSession, buffer: memoryview, now: Instant) -> bool:
         try:
@@ -182,7 +186,7 @@ class Visit:
         if run is not None:
             self._on_run(run)
         lost_ns = stream.lost_since_ns
-        if lost_ns is not None and now.boot_ns - lost_ns > KEYFRAME_AFTER_LOSS_S * 1e9:
+        if lost_ns is not None and now.boot_ns - lost_ns > _patience_s(stream, lost_ns) * 1e9:
             raise SourceLost("packets were lost and no keyframe followed; asking anew for one")
 
     def _send(self, session: RtspSession) -> None:
@@ -197,6 +201,12 @@ class Visit:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
             self._selector.modify(self._sock, wanted, self._owner)
         self._unsent = unsent
+
+
+def _patience_s(stream: Stream, lost_ns: int) -> float:
+    """How long to wait for a keyframe after a loss; hardly where groups of pictures are known to be longer."""
+    group_ns = max(stream.gop_ns, lost_ns - stream.keyframe_boot_ns)
+    return LOSS_BURST_S if group_ns > KEYFRAME_AFTER_LOSS_S * 1e9 else KEYFRAME_AFTER_LOSS_S
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:

@@ -92,6 +92,9 @@ def try_out(
         str, typer.Argument(help="A configured camera or recorder, or an rtsp:// URL. Default: all.")
     ] = "",
     seconds: Annotated[float, typer.Option(min=2, max=60, help="How long to wait for a picture.")] = 10.0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Forget refused passwords: they were corrected at the recorder.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Try a recorder or a camera step by step and say what works, what does not, and what to do."""
@@ -100,5 +103,5 @@ def try_out(
     if camera.startswith("rtsp://"):
         good = probe.stream(camera, endpoint("test", camera), seconds)
         raise typer.Exit(0 if good else 1)
-    good = probe.configured(load_config(context, config), camera, seconds)
+    good = probe.configured(load_config(context, config), camera, seconds, anew=anew)
     raise typer.Exit(0 if good else 1)

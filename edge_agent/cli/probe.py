@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
 from edge_agent.agent.finder import Finder, camera_by_hand, credentials_of
+from edge_agent.capture import lockout_file
+from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
-from edge_agent.capture.ports import StreamStats
+from edge_agent.capture.ports import CredentialGate, StreamStats
 from edge_agent.clock import SystemClock
 from edge_agent.config import Config, Recorder
-from edge_agent.errors import ConfigError, DeviceError
+from edge_agent.errors import ConfigError, DeviceError, SealError
 from edge_agent.events import BoundedInbox, StreamLost, StreamStarted
 from edge_agent.log import redact
 from edge_agent.model import Endpoint, Role, StreamKey, StreamSpec
@@ -25,26 +28,35 @@ from edge_agent.seal.sealer import StreamSealer
 SETTLE_S = 4.2  # after the first picture: two usual groups of pictures, so that the rates are fair
 
 
-def configured(config: Config, name: str, seconds: float) -> bool:
-    """Test one recorder or camera by its name, or all of them. Raises ConfigError for an unknown name."""
+def configured(config: Config, name: str, seconds: float, *, anew: bool = False) -> bool:
+    """Test one recorder or camera by its name, or all of them. Raises ConfigError for an unknown name.
+
+    Wrong passwords are counted together with the daemon's, over restarts too; `anew` forgets those of before.
+    """
     recorders = [r for r in config.recorders if name in ("", r.name)]
     by_hand = [c for c in config.cameras if name in ("", c.id) and c.url.get_secret_value()]
     if not recorders and not by_hand:
         known = ", ".join([*(r.name for r in config.recorders), *(c.id for c in config.cameras)]) or "none"
         raise ConfigError([f"no recorder or camera {name!r} in the configuration; known: {known}"])
-    good = [_recorder(config, recorder, seconds) for recorder in recorders]
+    kept = _kept_lockouts(config)
+    if anew:
+        kept.lockouts.forget()
+    gate = kept.lockouts
+    good = [_recorder(config, recorder, seconds, gate) for recorder in recorders]
     for entry in by_hand:
         camera = camera_by_hand(entry)
-        good += [stream(entry.id, e, seconds) for e in (camera.main, camera.sub) if e]
+        good += [stream(entry.id, e, seconds, gate) for e in (camera.main, camera.sub) if e]
+    if kept.due:
+        _save(kept)
     return all(good)
 
 
-def stream(name: str, endpoint: Endpoint, seconds: float) -> bool:
+def stream(name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate | None = None) -> bool:
     """Open one RTSP stream until it shows a picture; prints one line."""
     logging.getLogger("edge_agent").setLevel(logging.CRITICAL)  # the line says it all
     key = StreamKey(redact(name), Role.MAIN)
     inbox = BoundedInbox()
-    with _capture(inbox) as capture:
+    with _capture(inbox, gate) as capture:
         capture.start_stream(StreamSpec(key, endpoint, bytes(16), record=False))
         deadline = time.monotonic() + seconds
         why = f"no picture in {seconds:.0f} s"
@@ -63,19 +75,20 @@ def stream(name: str, endpoint: Endpoint, seconds: float) -> bool:
     return False
 
 
-def _recorder(config: Config, recorder: Recorder, seconds: float) -> bool:
+def _recorder(config: Config, recorder: Recorder, seconds: float, gate: CredentialGate) -> bool:
     """All of ONVIF's steps, then a picture from every channel."""
     from edge_agent.capture import device
 
     print(f"{recorder.name}:")
     try:
         clock = SystemClock()
-        address, port = Finder(config, clock, BoundedInbox()).locate(recorder, Event())
+        address, port = Finder(config, clock, BoundedInbox(), gate).locate(recorder, Event())
         report = device.probe(
             address,
             port,
             credentials_of(recorder),
             clock=clock,
+            gate=gate,
             on_step=lambda step: print(f"  {step.name}: {redact(step.sentence)}"),
         )
     except DeviceError as error:
@@ -87,8 +100,24 @@ def _recorder(config: Config, recorder: Recorder, seconds: float) -> bool:
         for role, endpoint in (("main", channel.main), ("sub", channel.sub))
         if endpoint is not None
     ]
-    good = [stream(name, endpoint, seconds) for name, endpoint in streams]
+    good = [stream(name, endpoint, seconds, gate) for name, endpoint in streams]
     return all(good)
+
+
+def _kept_lockouts(config: Config) -> LockoutFile:
+    """The daemon's, if we may read the box's key; else our own, for this run."""
+    try:
+        box = BoxKey(config.box_key.read_bytes())
+    except (OSError, SealError):
+        box = BoxKey(os.urandom(32))
+    return LockoutFile(config.state.directory / lockout_file.NAME, box.sign)
+
+
+def _save(kept: LockoutFile) -> None:
+    try:
+        kept.save()
+    except OSError as error:
+        print(f"  wrong passwords could not be written down ({error.strerror}); run this as root")
 
 
 def _figures(fact: StreamStarted, before: StreamStats, after: StreamStats) -> str:
@@ -100,7 +129,7 @@ def _figures(fact: StreamStarted, before: StreamStats, after: StreamStats) -> st
 
 
 @contextmanager
-def _capture(inbox: BoundedInbox) -> Iterator[CaptureLoop]:
+def _capture(inbox: BoundedInbox, gate: CredentialGate | None) -> Iterator[CaptureLoop]:
     """The daemon's capture with nothing behind it: records are sealed to a key that is thrown away."""
     clock, stop = SystemClock(), Event()
     box, (_, public) = BoxKey(bytes(32)), generate_recipient()
@@ -114,7 +143,7 @@ def _capture(inbox: BoundedInbox) -> Iterator[CaptureLoop]:
             aead=Aead.CHACHA20_POLY1305,
         )
 
-    capture = CaptureLoop(clock=clock, inbox=inbox, sink=Rings({}), sealer_for=sealer)
+    capture = CaptureLoop(clock=clock, inbox=inbox, sink=Rings({}), sealer_for=sealer, gate=gate)
     thread = Thread(target=capture.run, args=(stop, lambda: None), name="capture", daemon=True)
     thread.start()
     try:

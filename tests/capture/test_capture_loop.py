@@ -27,7 +27,7 @@ from rtsp_world import (
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.clock import SystemClock
 from edge_agent.events import StreamLost, StreamStarted
-from edge_agent.model import Codec, Role, StreamKey, StreamSpec
+from edge_agent.model import Codec, Credentials, Role, StreamKey, StreamSpec
 from edge_agent.seal.keys import BoxKey, Recipient
 from edge_agent.seal.opener import Opener
 from edge_agent.seal.record import Aead, Kind, Record
@@ -135,17 +135,17 @@ def test_stopping_the_thread_tears_down_every_session(serve: Serve) -> None:
     until(lambda: server.methods().count("TEARDOWN") == 3)
 
 
-def test_a_wrong_password_is_tried_once_and_then_never_again(box: Box, serve: Serve) -> None:
+def test_a_wrong_password_is_tried_twice_and_then_never_again(box: Box, serve: Serve) -> None:
     server = serve(Script(clip(), authenticate=[CHALLENGE], accept=lambda method, header: False))
     box.loop.start_stream(spec_for(server.port))
-    until(lambda: bool(box.lost()))
+    until(lambda: len(box.lost()) == 2)
     threading.Event().wait(1.5)
-    (lost,) = box.lost()
-    assert (lost.auth, lost.refused) == (True, True)
-    assert sum("Authorization" in text for text in server.requests) == 1
+    assert [(lost.auth, lost.refused) for lost in box.lost()] == [(False, True), (True, True)]
+    assert sum("Authorization" in text for text in server.requests) == 2
     assert box.loop.stats()[KEY].state == "refused"
     server.script.accept = lambda method, header: True
-    box.loop.start_stream(spec_for(server.port))
+    edited = replace(spec_for(server.port).endpoint, credentials=Credentials("admin", "edited"))
+    box.loop.start_stream(replace(spec_for(server.port), endpoint=edited))
     until(lambda: box.fragments() > 0)
 
 

@@ -58,7 +58,7 @@ def probe(lockouts: Lockouts) -> Callable[..., DeviceReport]:
             credentials or dvr.credentials,
             clock=clock or SystemClock(),
             on_step=on_step,
-            lockouts=lockouts,
+            gate=lockouts,
             timeout_s=timeout_s,
         )
 

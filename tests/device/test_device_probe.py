@@ -148,7 +148,7 @@ def test_a_wrong_password_is_tried_at_most_twice_however_often_we_probe(
 
 def test_no_credentials_at_all_says_what_to_configure(dvr: VirtualDvr, lockouts: Lockouts) -> None:
     with pytest.raises(DeviceError, match="user name and password") as refused:
-        device.probe(dvr.host, dvr.http_port, None, clock=SystemClock(), lockouts=lockouts)
+        device.probe(dvr.host, dvr.http_port, None, clock=SystemClock(), gate=lockouts)
 
     assert refused.value.step == "auth"
 

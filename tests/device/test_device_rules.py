@@ -57,13 +57,13 @@ def test_the_last_attempt_is_left_to_the_owner() -> None:
     standing = lockouts.wrong("10.0.0.2", ALICE, "You still have 1 attempt(s)")
 
     assert not standing.may_try
-    assert "1 attempt(s) are left" in lockout.sentence("10.0.0.2", standing)
+    assert "1 attempt(s) are left" in lockout.sentence("10.0.0.2", "alice", standing)
 
 
 def test_a_locked_account_is_named_and_the_password_is_not() -> None:
     standing = Lockouts().wrong("10.0.0.2", Credentials("alice", "s3cret"), "account locked")
 
-    told = lockout.sentence("10.0.0.2", standing)
+    told = lockout.sentence("10.0.0.2", "alice", standing)
 
     assert not standing.may_try
     assert "locked" in told
