@@ -23,8 +23,8 @@ from edge_agent.model import Endpoint, Instant
 
 CONNECT_S = 5.0
 REPORT_S = 4.5  # some cameras end a session that sends no RTCP for 5 s (gortsplib)
-KEYFRAME_AFTER_LOSS_S = 5.0  # then a new session: most devices begin one with a keyframe
-LOSS_BURST_S = 0.5  # and no sooner, so that one burst of loss costs one session
+LONG_GROUP_S = 5.0  # packets lost in a longer one: a new session, for most devices begin it with a keyframe
+LOSS_BURST_S = 0.5  # no sooner after a loss, so that one burst costs one session
 _MOST_UNSENT = 64 * 1024
 
 
@@ -185,8 +185,7 @@ class Visit:
         run = stream.flush(now.boot_ns)
         if run is not None:
             self._on_run(run)
-        lost_ns = stream.lost_since_ns
-        if lost_ns is not None and now.boot_ns - lost_ns > _patience_s(stream, lost_ns) * 1e9:
+        if _needs_keyframe(stream, now.boot_ns):
             raise SourceLost("packets were lost and no keyframe followed; asking anew for one")
 
     def _send(self, session: RtspSession) -> None:
@@ -203,10 +202,12 @@ class Visit:
         self._unsent = unsent
 
 
-def _patience_s(stream: Stream, lost_ns: int) -> float:
-    """How long to wait for a keyframe after a loss; hardly where groups of pictures are known to be longer."""
-    group_ns = max(stream.gop_ns, lost_ns - stream.keyframe_boot_ns)
-    return LOSS_BURST_S if group_ns > KEYFRAME_AFTER_LOSS_S * 1e9 else KEYFRAME_AFTER_LOSS_S
+def _needs_keyframe(stream: Stream, now_ns: int) -> bool:
+    """Packets were lost, and the keyframe that would mend it is not to be expected soon."""
+    if stream.lost_since_ns is None or now_ns - stream.lost_since_ns < LOSS_BURST_S * 1e9:
+        return False
+    group_ns = max(stream.gop_ns, now_ns - stream.keyframe_boot_ns)
+    return group_ns > LONG_GROUP_S * 1e9
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:
