@@ -55,6 +55,11 @@ class Layout:
         return self.iccc / "mirror.sqlite"
 
     @property
+    def boxes(self) -> Path:
+        """`{site}.pub` of further sites, as enrolment would leave them."""
+        return self.iccc / "boxes"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
@@ -133,6 +138,7 @@ def write_registrar_config(layout: Layout, pki: Pki, broker_port: int, worker: s
         "mirror_key": str(pki.mirror_key_path),
         "mirror_name": MIRROR_NAME,
         "boxes": {SITE: base64_text(box_public(layout))},
+        "boxes_dir": str(layout.boxes),
     }
     path = layout.iccc / f"{worker}.toml"
     path.touch(mode=0o600)

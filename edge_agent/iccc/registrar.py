@@ -53,7 +53,7 @@ class Registrar:
         self._enrolled: set[str] = set()
         # a worker may have died between storing a note and publishing it
         self._owed = dict.fromkeys(origin.site for origin in store.sites() if origin.note)
-        self.strangers = 0
+        self.taken = self.strangers = 0
 
     def take(self, topic: str, payload: bytes, now_us: int) -> None:
         """One message of a box. What is not from an enrolled box is counted, logged once in a while."""
@@ -64,6 +64,7 @@ class Registrar:
                 return
             self._enrol(parsed.site, now_us)
             self._answer(handle(parsed.site, payload, now_us))
+            self.taken += 1
         except (FormatError, LedgerError) as error:
             self._refuse(topic, str(error))
 
@@ -142,6 +143,7 @@ class Worker:
                     self._registrar.tick(_now_us())
         finally:
             self._link.stop()
+            log.info("took %d messages, refused %d", self._registrar.taken, self._registrar.strangers)
 
     def _heard(self, arrived: Arrived) -> None:
         self._registrar.take(arrived.topic, arrived.payload, _now_us())
