@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, local, ring, tools
+from edge_agent.cli import camera, city, ledger, local, ring, tools
 from edge_agent.errors import EdgeAgentError
 from edge_agent.log import redact
 
@@ -52,9 +52,11 @@ app.command()(local.status)
 app.command()(local.snapshot)
 app.command()(tools.discover)
 app.command()(city.demo)
+app.command()(ledger.audit)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")
 app.add_typer(ring.app, name="ring")
+app.add_typer(ledger.app, name="ledger")
 
 
 def main() -> None:

@@ -63,12 +63,13 @@ def verify_directory(path: Path, *, vkey: str | None = None, cosigners: tuple[st
     found = _Findings()
     vkey = vkey or _text(path / "vkey").strip()
     origin = vkey.split("+")[0]
-    leaves = _read_leaves(path, found)
+    own, stored = _text(path / "checkpoint"), _text(path / "cosigned")
     hashes = _read_hash_file(path / "hashes")
+    leaves = _read_leaves(path, found)  # last: a daemon that runs writes them first
     tree = [_leaf_hash(leaf) if leaf is not None else None for leaf in leaves]
     known = _held_against_hash_file(tree, hashes, found)
-    signed = _signed_size(_text(path / "checkpoint"), vkey, known, "own checkpoint", found)
-    cosigned = _cosigned_size(_text(path / "cosigned"), vkey, cosigners, known, found)
+    signed = _signed_size(own, vkey, known, "own checkpoint", found)
+    cosigned = _cosigned_size(stored, vkey, cosigners, known, found)
     gone = [index for index in range(len(known)) if index >= len(leaves) or leaves[index] is None]
     pruned = sum(index < _oldest_part(path) for index in gone)
     for start, end in _runs(gone[pruned:]):
