@@ -8,18 +8,22 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent import clock as clocks
+from edge_agent import config as configuration
 from edge_agent import log as logs
 from edge_agent.agent.chores import Chores
-from edge_agent.agent.finder import Finder, camera_by_hand
+from edge_agent.agent.config_watch import ConfigWatch
+from edge_agent.agent.finder import Finder
 from edge_agent.agent.owner import Owner
 from edge_agent.agent.parts import Parts, Uplink
 from edge_agent.agent.reach import Reach
 from edge_agent.capture import lockout_file
+from edge_agent.capture.event_pool import EventPool
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.pictures import Pictures
@@ -35,7 +39,7 @@ from edge_agent.host.timesync import ClockWatch
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.cursor import Cosigners
 from edge_agent.ledger.writer import LedgerWriter
-from edge_agent.model import Camera, Role, StreamSpec
+from edge_agent.model import Role, StreamSpec
 from edge_agent.ring.plan import RingPolicy
 from edge_agent.ring.reader import RingReader
 from edge_agent.ring.scanner import RingScanner
@@ -61,8 +65,12 @@ DISK_PATIENCE_S = 120  # a dying disk blocks in fdatasync for a minute; that is 
 SWITCH_INTERVAL_S = 0.0005  # one busy Python thread delays packets by 143 ms at the default, measured
 
 
-def run(config: Config) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code; raises EdgeAgentError when it cannot start."""
+def run(path: Path) -> int:
+    """Run until SIGTERM, SIGINT or an edited configuration; whoever started us starts us again then.
+
+    Returns the exit code. Raises EdgeAgentError when it cannot start.
+    """
+    config = configuration.load(path)
     notifier = Notifier.from_environment()
     logs.configure(config.log_level, under_systemd=notifier.under_systemd)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -71,7 +79,7 @@ def run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = build(config, SystemClock(ClockWatch()), notifier)
-    owner = Owner(parts, _cameras_by_hand(config))
+    owner = Owner(parts, ConfigWatch(path, config))
     _start(parts, config)
     try:
         owner.run(stop)
@@ -121,6 +129,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         ledger=ledger,
         pictures=Pictures(clock, inbox),
         finder=Finder(config, clock, inbox, lockouts.lockouts),
+        events=EventPool(clock, inbox, lockouts.lockouts),
         reach=Reach(clock, inbox),
         chores=Chores(clock, inbox),
         uplink=_uplink(config, clock, inbox, box, ledger),
@@ -237,6 +246,7 @@ def _start(parts: Parts, config: Config) -> None:
     supervisor.start(parts.capture)
     supervisor.start(parts.reach, patience_s=60)
     supervisor.start(parts.finder, patience_s=300)
+    supervisor.start(parts.events)
     if parts.uplink is not None:
         supervisor.start(parts.uplink.control, patience_s=60)
         supervisor.start(parts.uplink.media, patience_s=60)
@@ -290,12 +300,6 @@ def _command_verifier(config: Config) -> CommandVerifier:
         for entry in config.keys.commands
     }
     return CommandVerifier(keys, config.site.id)
-
-
-def _cameras_by_hand(config: Config) -> tuple[Camera, ...]:
-    return tuple(
-        camera_by_hand(entry) for entry in config.cameras if entry.enabled and entry.url.get_secret_value()
-    )
 
 
 def _make_directories(config: Config) -> None:

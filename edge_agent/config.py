@@ -66,7 +66,7 @@ class Site(Model):
 
 
 class Recorder(Model):
-    """A DVR or NVR. Without `address` it is the one that discovery finds, by `endpoint` if several are there."""
+    """A DVR or NVR. Without `address` it is the one that discovery finds, by `endpoint` among several."""
 
     name: Annotated[str, Field(pattern=CAMERA_ID)] = "dvr"
     address: str = ""

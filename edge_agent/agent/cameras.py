@@ -9,11 +9,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.agent.reach import HostChecked
+from edge_agent.capture.device_events import DeviceEvent, EventKind
 from edge_agent.config import Capture, Config
 from edge_agent.events import StreamLost, StreamStarted
 from edge_agent.health import duty, rules
 from edge_agent.health.rules import CameraHealth, Changed
 from edge_agent.model import Camera, Endpoint, Instant, Role, StreamKey
+
+# Why a camera may be dark, in words that follow "the recorder says:".
+HINTS = {
+    EventKind.VIDEO_LOSS: "no video at this input",
+    EventKind.TAMPER: "the picture was tampered with",
+    EventKind.STORAGE: "its disk has failed",
+    EventKind.NETWORK: "its network is disturbed",
+}
 
 
 @dataclass(slots=True)
@@ -25,6 +34,9 @@ class Watched:
     duty: tuple[str, ...]
     streams: dict[Role, StreamStarted] = field(default_factory=dict)
     checked: HostChecked | None = None
+    hints: dict[EventKind, DeviceEvent] = field(
+        default_factory=dict
+    )  # what its recorder says, still in force
     pictured: float = float("-inf")  # when it last showed itself unasked, monotonic seconds
 
     def endpoint(self, role: Role) -> Endpoint | None:
@@ -98,6 +110,19 @@ class Cameras:
         for watched in self._watched.values():
             if watched.host() == (fact.host, fact.port) and not watched.health.flowing:
                 watched.checked = fact
+
+    def hinted(self, fact: DeviceEvent) -> None:
+        """Keep what a recorder says of an input, or of itself for all its inputs. Motion is no hint."""
+        if fact.kind not in HINTS:
+            return
+        for watched in self._watched.values():
+            camera = watched.camera
+            if camera.recorder != fact.recorder or fact.channel not in (None, camera.channel):
+                continue
+            if fact.active:
+                watched.hints[fact.kind] = fact
+            else:
+                watched.hints.pop(fact.kind, None)
 
     def tick(self, now: Instant) -> list[Changed]:
         changes = []

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from threading import Event
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from edge_agent.capture.device import DeviceReport
+from edge_agent.capture.device_events import EventSource
 from edge_agent.capture.ports import CredentialGate
 from edge_agent.clock import Clock
 from edge_agent.config import CameraEntry, Config, Recorder
@@ -36,6 +38,14 @@ class RecorderFound(Fact):
     serial: str
     clock_offset_s: float | None
     cameras: tuple[Camera, ...]
+    events: EventSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlaced(Fact):
+    """A camera given by URL, its host resolved."""
+
+    camera: Camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +76,45 @@ class Finder:
         self._again.set()
 
     def run(self, stop: Event, beat: Beat) -> None:
-        retry_s = dict.fromkeys((r.name for r in self._config.recorders), FIRST_RETRY_S)
-        due_at = dict.fromkeys(retry_s, self._clock.monotonic())
+        # cameras by hand first: they only need a name resolved, a sick recorder may take a minute
+        by_hand = [c for c in self._config.cameras if c.enabled and c.url.get_secret_value()]
+        sources: dict[str, Recorder | CameraEntry] = {
+            **{entry.id: entry for entry in by_hand},
+            **{recorder.name: recorder for recorder in self._config.recorders},
+        }
+        retry_s = dict.fromkeys(sources, FIRST_RETRY_S)
+        due_at = dict.fromkeys(sources, self._clock.monotonic())
         while not stop.is_set():
             beat()
-            for recorder in self._config.recorders:
-                if self._clock.monotonic() < due_at[recorder.name]:
+            for name, source in sources.items():
+                if self._clock.monotonic() < due_at[name]:
                     continue
-                pause_s = self._ask(recorder, retry_s[recorder.name], stop)
+                pause_s = self._ask(name, source, retry_s[name], stop)
                 beat()
-                due_at[recorder.name] = self._clock.monotonic() + (
+                due_at[name] = self._clock.monotonic() + (
                     self._config.discovery.rediscover_minutes * 60 if pause_s is None else pause_s
                 )
-                retry_s[recorder.name] = (
-                    FIRST_RETRY_S if pause_s is None else min(pause_s * 2, LONGEST_RETRY_S)
-                )
+                retry_s[name] = FIRST_RETRY_S if pause_s is None else min(pause_s * 2, LONGEST_RETRY_S)
             if _wait_either(stop, self._again, 1.0):
                 self._again.clear()
                 due_at = dict.fromkeys(due_at, self._clock.monotonic())
 
-    def _ask(self, recorder: Recorder, retry_s: float, stop: Event) -> float | None:
+    def _ask(self, name: str, source: Recorder | CameraEntry, retry_s: float, stop: Event) -> float | None:
         """One attempt. Returns the pause before the next one, or None when it answered or must be left."""
-        address = recorder.address
+        address = source.address if isinstance(source, Recorder) else ""
         try:
-            address, port = self.locate(recorder, stop)
-            self._inbox.put(self._question(recorder, address, port))
+            if isinstance(source, CameraEntry):
+                self._inbox.put(CameraPlaced(self._clock.now(), camera_by_hand(source)))
+            else:
+                address, port = self.locate(source, stop)
+                self._inbox.put(self._question(source, address, port))
         except DeviceError as error:
             # asking again with the same wrong password would lock the account: leave it alone
             final = error.step == "auth"
             self._inbox.put(
                 RecorderFailed(
                     self._clock.now(),
-                    recorder.name,
+                    name,
                     address,
                     error.step,
                     str(error),
@@ -165,7 +182,21 @@ class Finder:
             identity.serial,
             report.clock_offset_s,
             cameras,
+            _event_source(recorder, address, report),
         )
+
+
+def _event_source(recorder: Recorder, address: str, report: DeviceReport) -> EventSource | None:
+    if report.events is None:
+        return None
+    path, port = report.events
+    tokens = [
+        (token, channel.number)
+        for channel in report.channels
+        for token in (channel.source_token, channel.source_configuration)
+        if token
+    ]
+    return EventSource(recorder.name, address, port, path, credentials_of(recorder), tuple(tokens))
 
 
 def credentials_of(recorder: Recorder) -> Credentials | None:

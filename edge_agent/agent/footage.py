@@ -7,6 +7,8 @@ from collections.abc import Callable
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.agent.outages import outages
+from edge_agent.agent.reports import base64_text
 from edge_agent.events import Fact
 from edge_agent.ledger.leaf import Tip, tips_root
 from edge_agent.model import Role
@@ -19,6 +21,7 @@ from edge_agent.ring.facts import (
     RingSynced,
 )
 from edge_agent.ring.reader import RingStat
+from edge_agent.seal.record import Record
 
 if TYPE_CHECKING:
     from edge_agent.agent.journal import Journal
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_SPANS = 500  # a camera that flaps all day must not make a reply too long to send
+# A camera that flaps all day must not make a reply too long to send: 64 KB, and a reason takes 1 KB of it.
+MAX_SPANS = 250
+MAX_REASONS = 20
+MAX_OUTAGES = 40
+MAX_TEXT = 160
 
 
 class Footage:
@@ -75,20 +82,29 @@ class Footage:
     def coverage(
         self,
         stream: bytes,
+        camera: str,
         from_us: int,
         to_us: int,
         then: Callable[[dict[str, Any]], None],
         failed: Callable[[str], None],
     ) -> None:
-        """Ask the disk what is recorded; `then` gets spans and gaps in microseconds of wall time."""
-        reader = self._parts.reader
+        """Ask the disk what is recorded, and disk and ledger why the rest is not (docs/protocol.md)."""
+        reader, ledger = self._parts.reader, self._parts.ledger.log
 
         def read() -> dict[str, Any]:
-            spans = reader.coverage(stream, from_us, to_us)[:MAX_SPANS]
-            gaps = reader.gaps(stream, from_us, to_us)[:MAX_SPANS]
+            spans = reader.coverage(stream, from_us, to_us)
+            until_us = to_us if len(spans) <= MAX_SPANS else spans[MAX_SPANS].from_us
+            gaps = reader.gaps(stream, from_us, until_us)
+            told = reader.stated(stream, from_us, until_us) if any(g.stated for g in gaps) else []
+            known = outages(ledger.entries, ledger.size, camera, from_us, until_us)
             return {
-                "spans": [[s.from_us, s.to_us] for s in spans],
-                "gaps": [[g.from_us, g.to_us, g.stated] for g in gaps],
+                "until": until_us,
+                "spans": [[s.from_us, s.to_us] for s in spans[:MAX_SPANS]],
+                "gaps": [[g.from_us, g.to_us] for g in gaps],
+                "reasons": [[_text(key), _text(gap)] for key, gap in told[-MAX_REASONS:]],
+                "outages": [
+                    [o.from_us, o.to_us, o.kind.value, o.text[:MAX_TEXT]] for o in known[-MAX_OUTAGES:]
+                ],
             }
 
         self._parts.chores.ask(read, then, failed)
@@ -151,3 +167,7 @@ class Footage:
 
     def _eviction_due(self, fact: EvictionDue) -> None:
         self._leaving.append((fact, self._journal.eviction(fact)))
+
+
+def _text(record: Record) -> str:
+    return base64_text(record.raw)

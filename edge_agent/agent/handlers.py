@@ -6,15 +6,19 @@ Main thread only. Each answers `accepted` at once and then exactly one end; both
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
 from edge_agent.agent import local
+from edge_agent.agent.viewings import Playing
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Role, StreamKey
 from edge_agent.uplink.commands import Command
+from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.messages import Lifecycle, ReplyData
 from edge_agent.uplink.operations import (
     CameraArgs,
@@ -26,11 +30,12 @@ from edge_agent.uplink.operations import (
     PlaybackStopArgs,
     RangeArgs,
 )
+from edge_agent.uplink.playback import END_OF_FOOTAGE, LEASE_RAN_OUT, STOPPED
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner
 
-LEASE_S = 60  # of a playback; every seek and renewal begins it anew
+LEASE_S = 60  # of a playback; every seek and every `live.renew` begins it anew
 SILENT = frozenset({"live.renew"})  # a viewing is one leaf, not one every few seconds
 
 
@@ -52,6 +57,10 @@ class Task:
     def accept(self) -> None:
         self._tell(Lifecycle.ACCEPTED)
         self._note("received")
+
+    def under_way(self, **result: JsonValue) -> None:
+        """A playback has begun; `done` or `fail` will say when and why it ended."""
+        self._tell(Lifecycle.PROGRESS, result=result)
 
     def done(self, **result: JsonValue) -> None:
         self._tell(Lifecycle.DONE, result=result)
@@ -144,8 +153,18 @@ def _playback_start(owner: Owner, task: Task) -> None:
         lease_s=LEASE_S,
         speed=args.speed,
     )
-    owner.viewings.playing(started.session, stream, args, task.command.id)
-    task.done(**started.model_dump(mode="json", exclude_none=True))
+    owner.viewings.playing(
+        started.session, Playing(stream, task.command.id, args.to_us, args.speed, partial(_played, task))
+    )
+    task.under_way(**started.model_dump(mode="json", exclude_none=True))
+
+
+def _played(task: Task, fact: ViewingEnded) -> None:
+    """The number of records is signed: whoever receives fewer knows that some were lost on the way."""
+    if fact.reason in (END_OF_FOOTAGE, STOPPED, LEASE_RAN_OUT):
+        task.done(ended=fact.reason, records=fact.records)
+    else:
+        task.fail("unreadable", fact.reason)
 
 
 def _playback_seek(owner: Owner, task: Task) -> None:
@@ -154,10 +173,15 @@ def _playback_seek(owner: Owner, task: Task) -> None:
     playing = owner.viewings.playback(args.session)
     if playing is None:
         raise CommandFailed("no_session", "this playback has ended; start it again")
+    media = owner.link.media
+    speed = args.speed or playing.speed
     records = owner.parts.reader.records(playing.stream, args.from_us, playing.to_us)
-    if not owner.link.media.seek_playback(args.session, records, speed=playing.speed):
+    first = media.seek_playback(args.session, records, speed=speed)
+    if first is None:
         raise CommandFailed("no_session", "this playback has ended; start it again")
-    task.done()
+    media.renew(args.session, playing.lease, LEASE_S)
+    owner.viewings.playing(args.session, replace(playing, speed=speed))
+    task.done(record=first)
 
 
 def _playback_stop(owner: Owner, task: Task) -> None:
@@ -175,6 +199,7 @@ def _coverage(owner: Owner, task: Task) -> None:
     stream = _stream_id(owner, args.camera, args.role)
     owner.footage.coverage(
         stream,
+        args.camera,
         args.from_us,
         args.to_us,
         lambda found: task.done(**found),

@@ -161,6 +161,9 @@ class Journal:
     def clock_step(self, step_s: float, trust: int) -> None:
         self._ledger.append("clock_step", {"step_s": round(step_s, 3), "trust": trust}, urgent=True)
 
+    def config_changed(self) -> None:
+        self._ledger.append("config", {"text": "edited at the box"}, urgent=True)
+
     def stop(self, reason: str) -> None:
         """An orderly end."""
         self._ledger.append("stop", {"text": reason}, urgent=True)

@@ -5,6 +5,7 @@ Main thread only. Nothing here blocks: what takes time runs in a worker and come
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from edge_agent.agent import handlers, local, roster
 from edge_agent.agent.beats import Beats
 from edge_agent.agent.cameras import Cameras, Watched, Wiring
 from edge_agent.agent.chores import ChoreDone, ChoreFailed
-from edge_agent.agent.finder import RecorderFailed, RecorderFound
+from edge_agent.agent.config_watch import ConfigWatch
+from edge_agent.agent.finder import CameraPlaced, RecorderFailed, RecorderFound, credentials_of
 from edge_agent.agent.footage import Footage
 from edge_agent.agent.jobs import Jobs, snapshots_wanted
 from edge_agent.agent.journal import Journal
@@ -24,7 +26,9 @@ from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
 from edge_agent.agent.viewings import Viewings
+from edge_agent.capture.device_events import DeviceEvent, EventsLost
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
+from edge_agent.errors import DeviceError
 from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
 from edge_agent.health.rules import Changed, Sight
 from edge_agent.host.control import ControlAsked
@@ -40,8 +44,7 @@ SAVE_PAUSE_S = 2.0
 
 
 class Owner:
-    def __init__(self, parts: Parts, known: tuple[Camera, ...]) -> None:
-        """`known` are the cameras given by hand; the recorders' come when they answer."""
+    def __init__(self, parts: Parts, config_watch: ConfigWatch) -> None:
         self.parts = parts
         self.cameras = Cameras(parts.config)
         self.recorders: dict[str, RecorderView] = {}
@@ -54,7 +57,7 @@ class Owner:
         self.snapshots = SnapshotDesk(
             parts.capture, parts.pictures, parts.clock, parts.config.snapshots.quality
         )
-        self._known = known
+        self._config_watch = config_watch
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
         self.beats = Beats(self)
@@ -62,9 +65,12 @@ class Owner:
         self._reactions: dict[type[Fact], Callable[..., None]] = {
             RecorderFound: self._recorder_found,
             RecorderFailed: self._recorder_failed,
+            CameraPlaced: self._camera_placed,
             StreamStarted: self._stream_started,
             StreamLost: self._stream_lost,
             HostChecked: self.cameras.checked,
+            DeviceEvent: self.cameras.hinted,
+            EventsLost: lambda fact: log.warning("%s", fact.sentence),
             PictureReady: self.snapshots.came,
             PictureFailed: self.snapshots.failed,
             DecodingQuarantined: self._decoding_quarantined,
@@ -81,13 +87,17 @@ class Owner:
     def run(self, stop: Event) -> None:
         """Until `stop`: react to facts, let time pass."""
         self.journal.boot(self._last.ending.value, self._last.alive)
-        self._wire(self.cameras.admit(self._known, self.parts.clock.now()))
+        self._wire(self.cameras.admit(self._cameras_of_last_time(), self.parts.clock.now()))
         while not stop.is_set():
             fact = self.parts.inbox.take(LONGEST_WAIT_S)
             while fact is not None:
                 self.react(fact)
                 fact = self.parts.inbox.take(0)
             self.tick()
+            if self._config_watch.edited(self.parts.clock.monotonic()):
+                log.info("the configuration was edited: ending, to be started with it")
+                self.journal.config_changed()
+                return
 
     def goodbye(self) -> None:
         """An orderly end: the last leaf, while the ledger still runs."""
@@ -117,8 +127,7 @@ class Owner:
     def _recorder_found(self, fact: RecorderFound) -> None:
         before = self.recorders.get(fact.recorder)
         self.recorders[fact.recorder] = RecorderView.of(fact)
-        self._roster, cameras = roster.admit(self._roster, fact.cameras, self.parts.config.cameras)
-        self._save_roster()
+        cameras = self._admit(fact.cameras)
         wiring = self.cameras.admit(cameras, fact.at)
         if before is None or before.sentence or wiring.start:
             log.info(
@@ -131,7 +140,28 @@ class Owner:
             )
         if before is not None and before.sentence:
             self.journal.recorder(fact.recorder, fact.address, "", "answers again")
+        if fact.events is not None:
+            self.parts.events.watch(fact.events)
         self._wire(wiring)
+
+    def _camera_placed(self, fact: CameraPlaced) -> None:
+        self.recorders.pop(fact.camera.id, None)  # it may have failed to resolve before
+        self._wire(self.cameras.admit(self._admit((fact.camera,)), fact.at))
+
+    def _cameras_of_last_time(self) -> tuple[Camera, ...]:
+        """Opened at once; their recorder may correct them when it has answered."""
+        credentials = {}
+        for recorder in self.parts.config.recorders:
+            with contextlib.suppress(DeviceError):  # the finder will say what is wrong
+                credentials[recorder.name] = credentials_of(recorder)
+        return self._admit(roster.remembered(self._roster, credentials))
+
+    def _admit(self, seen: tuple[Camera, ...]) -> tuple[Camera, ...]:
+        fresh, cameras = roster.admit(self._roster, seen, self.parts.config.cameras)
+        if fresh != self._roster:
+            self._roster = fresh
+            self._save_roster()
+        return cameras
 
     def _recorder_failed(self, fact: RecorderFailed) -> None:
         before = self.recorders.get(fact.recorder)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge_agent.agent.chores import Chores
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.reach import Reach
+from edge_agent.capture.event_pool import EventPool
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.pictures import Pictures
@@ -56,6 +57,7 @@ class Parts:
     ledger: LedgerWriter
     pictures: Pictures
     finder: Finder
+    events: EventPool
     reach: Reach
     chores: Chores
     uplink: Uplink | None

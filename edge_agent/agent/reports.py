@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from edge_agent.agent.cameras import Cameras, Watched
+from edge_agent.agent.cameras import HINTS, Cameras, Watched
 from edge_agent.agent.finder import RecorderFailed, RecorderFound
 from edge_agent.capture.ports import StreamStats
 from edge_agent.health.rules import Changed, Sight
@@ -77,6 +77,9 @@ def cause(watched: Watched) -> str:
     if watched.checked is not None:
         checked = watched.checked
         parts.append(f"{checked.host}:{checked.port} {checked.detail}")
+    said = [words for kind, words in HINTS.items() if kind in watched.hints]
+    if said:
+        parts.append("the recorder says: " + ", ".join(said))
     return "; ".join(p for p in parts if p)[:512]
 
 
@@ -93,6 +96,7 @@ def change_leaf(change: Changed, watched: Watched, due: bool) -> dict[str, Any]:
     }
     if health.state is not Sight.UP:
         leaf["cause"] = cause(watched)
+        leaf["hints"] = sorted(kind.value for kind in watched.hints)
         leaf["host_reachable"] = watched.checked.reachable if watched.checked else None
     else:
         leaf["before_since"] = timestamp(change.before_since.wall_us)

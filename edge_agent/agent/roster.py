@@ -1,26 +1,32 @@
 """Which cameras the site has, under names that outlive restarts, renumbering and DHCP (pure, but load/save).
 
 A camera's `uid` comes from its recorder's identity and its channel; the roster gives each uid a short id
-(`cam-01`) once and keeps it for ever, because topics, footage and evidence carry it.
+(`cam-01`) once and keeps it for ever, because topics, footage and evidence carry it. It also remembers where
+each camera was, so that recording after a restart need not wait for discovery and ONVIF.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from edge_agent import durable
 from edge_agent.config import CameraEntry
-from edge_agent.model import Camera
+from edge_agent.model import Camera, Credentials, Endpoint
+
+_CAMERAS: TypeAdapter[tuple[Camera, ...]] = TypeAdapter(tuple[Camera, ...])
 
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The ids given so far, as (uid, id) pairs."""
+    """The ids given so far, as (uid, id) pairs, and the recorders' cameras as last seen (no credentials)."""
 
     ids: tuple[tuple[str, str], ...] = ()
+    last: tuple[Camera, ...] = ()
 
     def id_of(self, uid: str) -> str | None:
         return dict(self.ids).get(uid)
@@ -45,7 +51,31 @@ def admit(
         if entry is None or entry.enabled:
             name = entry.name if entry and entry.name else camera.name
             admitted.append(replace(camera, id=ids[camera.uid], name=name))
-    return Roster(tuple(sorted(ids.items()))), tuple(admitted)
+    last = _merged(roster.last, admitted)
+    return Roster(tuple(sorted(ids.items())), last), tuple(admitted)
+
+
+def remembered(roster: Roster, credentials: Mapping[str, Credentials | None]) -> tuple[Camera, ...]:
+    """The cameras of last time whose recorder is still configured, ready to be opened."""
+    return tuple(
+        _with_credentials(camera, credentials[camera.recorder])
+        for camera in roster.last
+        if camera.recorder in credentials
+    )
+
+
+def _merged(last: Iterable[Camera], seen: list[Camera]) -> tuple[Camera, ...]:
+    """What was seen replaces what was known; cameras by hand come from the configuration every time."""
+    fresh = {c.id: _with_credentials(c, None) for c in seen if c.recorder}
+    kept = {c.id: c for c in last} | fresh
+    return tuple(kept[name] for name in sorted(kept))
+
+
+def _with_credentials(camera: Camera, credentials: Credentials | None) -> Camera:
+    def given(endpoint: Endpoint | None) -> Endpoint | None:
+        return replace(endpoint, credentials=credentials) if endpoint else None
+
+    return replace(camera, main=given(camera.main), sub=given(camera.sub))
 
 
 def _entry_for(camera: Camera, entries: tuple[CameraEntry, ...]) -> CameraEntry | None:
@@ -73,11 +103,13 @@ def load(path: Path) -> Roster:
     """Read the roster; a missing or damaged file is an empty roster: ids are then given anew."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return Roster(tuple(sorted((str(uid), str(name)) for uid, name in document["ids"].items())))
+        ids = tuple(sorted((str(uid), str(name)) for uid, name in document["ids"].items()))
+        return Roster(ids, _CAMERAS.validate_python(document.get("last", [])))
     except (OSError, ValueError, KeyError, AttributeError):
         return Roster()
 
 
 def save(path: Path, roster: Roster) -> None:
     """Durable before anything is recorded under a new id. Raises OSError."""
-    durable.replace(path, json.dumps({"v": 1, "ids": dict(roster.ids)}, indent=1).encode())
+    document = {"v": 1, "ids": dict(roster.ids), "last": _CAMERAS.dump_python(roster.last, mode="json")}
+    durable.replace(path, json.dumps(document, indent=1).encode())

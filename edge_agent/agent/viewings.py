@@ -5,6 +5,7 @@ Main thread only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from edge_agent.errors import UplinkError
 from edge_agent.model import StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
 from edge_agent.uplink.facts import ViewingEnded
-from edge_agent.uplink.operations import PlaybackStartArgs
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """What a seek needs to know of its playback."""
+    """What a seek needs to know of its playback, and whom to tell when it is over."""
 
     stream: bytes
     lease: str
     to_us: int
     speed: float | None
+    over: Callable[[ViewingEnded], None]
 
 
 class Viewings:
@@ -52,14 +53,16 @@ class Viewings:
     def begun(self, session: str, key: StreamKey) -> None:
         self._live[session] = key
 
-    def playing(self, session: str, stream: bytes, args: PlaybackStartArgs, lease: str) -> None:
-        self._playing[session] = Playing(stream, lease, args.to_us, args.speed)
+    def playing(self, session: str, playing: Playing) -> None:
+        self._playing[session] = playing
 
     def playback(self, session: str) -> Playing | None:
         return self._playing.get(session)
 
     def ended(self, fact: ViewingEnded) -> None:
-        self._playing.pop(fact.session, None)
+        playing = self._playing.pop(fact.session, None)
+        if playing is not None:
+            playing.over(fact)
         key = self._live.pop(fact.session, None)
         if key in self._opened and key not in self._live.values():
             self._opened.discard(key)

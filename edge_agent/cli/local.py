@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_json
+from edge_agent.cli.context import ConfigOption, JsonOption, config_path, load_config, print_json
 
 
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the agent in the foreground, as the service does."""
     from edge_agent import app
 
-    raise typer.Exit(app.run(load_config(context, config)))
+    raise typer.Exit(app.run(config_path(context, config)))
 
 
 def status(context: typer.Context, json: JsonOption = False, config: ConfigOption = None) -> None:

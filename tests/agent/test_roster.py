@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.agent import roster
 from edge_agent.agent.roster import Roster
 from edge_agent.config import CameraEntry
-from edge_agent.model import Camera
+from edge_agent.model import Camera, Credentials, Endpoint
 
 
 def seen(channel: int, recorder: str = "dvr", serial: str = "S1") -> Camera:
@@ -36,6 +37,19 @@ def test_configured_name_and_id_win_and_disabled_cameras_are_left_out() -> None:
     )
     _, cameras = roster.admit(Roster(), [seen(1), seen(2), seen(3)], entries)
     assert [(c.id, c.name) for c in cameras] == [("cam-01", "Channel 1"), ("till", "Till")]
+
+
+def test_cameras_of_last_time_come_back_with_todays_credentials_and_none_on_disk(tmp_path: Path) -> None:
+    there = Credentials("admin", "secret-word")
+    point = Endpoint("rtsp://192.0.2.1:554/main", "192.0.2.1", 554, there)
+    known, _ = roster.admit(Roster(), [replace(seen(1), main=point), seen(2, "gone", "S2")], ())
+    path = tmp_path / "cameras.json"
+    roster.save(path, known)
+    assert b"secret-word" not in path.read_bytes()
+    today = Credentials("admin", "changed")
+    (camera,) = roster.remembered(roster.load(path), {"dvr": today})
+    assert camera.id == "cam-01"
+    assert camera.main == replace(point, credentials=today)
 
 
 def test_roster_survives_a_restart_and_a_damaged_file_gives_ids_anew(tmp_path: Path) -> None:
