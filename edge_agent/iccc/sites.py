@@ -43,6 +43,17 @@ class CameraView:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerView:
+    """What the mirror keeps of the site's ledger; `cosigned` of it is proved to the box since `cosigned_us`.
+    `fraud` is empty unless the site's key signed two histories."""
+
+    kept: int
+    cosigned: int
+    cosigned_us: int
+    fraud: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SiteView:
     """`presence`: online, offline (last will or goodbye), quiet (no heartbeat), unknown."""
 
@@ -60,6 +71,7 @@ class SiteView:
     ring: RingState | None = None
     host: HostState | None = None
     clock: ClockState | None = None
+    ledger: LedgerView | None = None
     seen: tuple[str, ...] = ()
 
     def camera(self, camera_id: str) -> CameraView | None:
@@ -109,6 +121,18 @@ def pass_time(site: SiteView, now_us: int) -> Step:
         return site, ()
     entry = FeedEntry(site.id, now_us, "warn", "No heartbeat any more", "The connection may hang")
     return replace(site, presence="quiet", since_us=site.heard_us), (entry,)
+
+
+def ledger_looked(site: SiteView, ledger: LedgerView, now_us: int) -> Step:
+    """What the mirror's store says now. Fraud is shouted once."""
+    if ledger == site.ledger:
+        return site, ()
+    known = site.ledger is not None and site.ledger.fraud
+    entries: tuple[FeedEntry, ...] = ()
+    if ledger.fraud and not known:
+        text = "FRAUD: two boxes sign with this site's key, or its ledger was altered"
+        entries = (FeedEntry(site.id, now_us, "bad", text, ledger.fraud),)
+    return replace(site, ledger=ledger), entries
 
 
 def picture_taken(site: SiteView, camera_id: str, taken_us: int) -> SiteView:

@@ -50,9 +50,11 @@ class Access:
     password: str = ""
 
 
-def create_app(client: IcccClient, access: Access, faults: Faults | None = None) -> Starlette:
-    """The application; it starts and stops `client` with itself."""
-    console = _Console(client, access, faults)
+def create_app(
+    client: IcccClient, access: Access, faults: Faults | None = None, mirror: Path | None = None
+) -> Starlette:
+    """The application; it starts and stops `client` with itself. `mirror` is the registrars' store."""
+    console = _Console(client, access, faults, mirror)
     base = "/api/sites/{site}/cameras/{camera}"
     return Starlette(
         routes=[
@@ -75,11 +77,13 @@ def create_app(client: IcccClient, access: Access, faults: Faults | None = None)
 class _Console:
     """The handlers. Everything here runs in the event loop; commands wait in a thread."""
 
-    def __init__(self, client: IcccClient, access: Access, faults: Faults | None) -> None:
+    def __init__(
+        self, client: IcccClient, access: Access, faults: Faults | None, mirror: Path | None
+    ) -> None:
         self._client = client
         self._operator = access.operator
         self._faults = faults
-        self._desk = Desk(faults=faults is not None)
+        self._desk = Desk(faults=faults is not None, mirror=mirror)
         self._gateway = Gateway(client, access.operator)
 
     @contextlib.asynccontextmanager

@@ -7,13 +7,23 @@ import json
 import logging
 import time
 from collections import deque
+from pathlib import Path
 
 from pydantic import JsonValue
 
 from edge_agent.iccc.belief import Still
 from edge_agent.iccc.client import Disbelieved, Fact, Heard, LinkChanged, StillHeard
+from edge_agent.iccc.console import mirror
 from edge_agent.iccc.console.views import entry_json, site_json
-from edge_agent.iccc.sites import FeedEntry, SiteView, Step, hear, pass_time, picture_taken
+from edge_agent.iccc.sites import (
+    FeedEntry,
+    SiteView,
+    Step,
+    hear,
+    ledger_looked,
+    pass_time,
+    picture_taken,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +37,9 @@ DISBELIEF_EVERY_S = 60.0
 class Desk:
     """Takes facts from the client's thread through `take`, which must be called in the loop."""
 
-    def __init__(self, *, faults: bool) -> None:
+    def __init__(self, *, faults: bool, mirror: Path | None = None) -> None:
         self._faults = faults
+        self._mirror = mirror
         self._sites: dict[str, SiteView] = {}
         self._stills: dict[tuple[str, str], Still] = {}
         self._feed: deque[FeedEntry] = deque(maxlen=FEED_ENTRIES)
@@ -81,6 +92,7 @@ class Desk:
                 step = pass_time(site, now_us)
                 if step[0] is not site:
                     self._settle(step)
+            await self._look_at_mirror(now_us)
 
     def watch(self) -> asyncio.Queue[str]:
         """Messages for one page: everything now, then each change. Too slow a page gets everything again."""
@@ -97,6 +109,14 @@ class Desk:
         events: list[JsonValue] = [entry_json(e, self._sites.get(e.site)) for e in self._feed]
         told: dict[str, JsonValue] = {"sites": sites, "events": events, "faults": self._faults}
         return told | self._common("all")
+
+    async def _look_at_mirror(self, now_us: int) -> None:
+        if self._mirror is None:
+            return
+        for site_id, ledger in (await asyncio.to_thread(mirror.look, self._mirror)).items():
+            site = self._sites.get(site_id)
+            if site is not None and ledger != site.ledger:
+                self._settle(ledger_looked(site, ledger, now_us))
 
     def _settle(self, step: Step) -> None:
         site, entries = step

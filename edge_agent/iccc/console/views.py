@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from edge_agent.iccc.sites import CameraView, FeedEntry, SiteView
+from edge_agent.iccc.sites import CameraView, FeedEntry, LedgerView, SiteView
 
 _TRUST = ("not trusted", "from its battery clock", "by NTP", "by the witness")
 _WORDS = {"up": "seeing", "dark": "not seeing", "suspect": "being checked", "unknown": "not known"}
@@ -67,6 +67,8 @@ def facts(site: SiteView) -> list[JsonValue]:
             rows.append(["Recording", f"{site.ring.faults} disk faults", "bad"])
         if site.ring.dropped:
             rows.append(["Not recorded", f"{site.ring.dropped} fragments", "warn"])
+    if site.ledger is not None:
+        rows.append(ledger_fact(site.ledger))
     if site.clock is not None:
         tone = "warn" if site.clock.trust < 2 else ""
         rows.append(["Clock", f"set {_TRUST[site.clock.trust]}" if site.clock.trust else "not set", tone])
@@ -80,6 +82,12 @@ def facts(site: SiteView) -> list[JsonValue]:
         if site.host.undervoltage:
             rows.append(["Power", "voltage too low", "bad"])
     return rows
+
+
+def ledger_fact(ledger: LedgerView) -> JsonValue:
+    if ledger.fraud:
+        return ["Ledger", f"FRAUD, frozen at {ledger.kept} facts", "bad"]
+    return ["Ledger", f"{ledger.kept} facts kept, {ledger.cosigned} cosigned", ""]
 
 
 def _ms(us: int | None) -> int | None:
