@@ -74,9 +74,13 @@ class MessageRefused(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ViewingEnded(Fact):
-    """A live or playback session is over: its last lease ran out or was given back, or the footage ended."""
+    """A live or playback session is over: its last lease ran out or was given back, or the footage ended.
+
+    `records` is how many were handed to the link since the session began.
+    """
 
     session: str
     kind: str
     camera: str
     reason: str
+    records: int = 0

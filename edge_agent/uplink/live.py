@@ -122,6 +122,10 @@ class LiveSession:
         self._over = False
 
     @property
+    def sent(self) -> int:
+        return self._sent
+
+    @property
     def dropped(self) -> int:
         return self._pacer.dropped
 

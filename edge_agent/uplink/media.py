@@ -44,6 +44,8 @@ class Viewing(Protocol):
 
     @property
     def dropped(self) -> int: ...
+    @property
+    def sent(self) -> int: ...
     def renew(self, lease: str, lease_s: float) -> bool: ...
     def leave(self, lease: str) -> bool: ...
     def ended(self, now: float) -> str: ...
@@ -121,14 +123,16 @@ class MediaLink:
         self._add(session)
         return started
 
-    def seek_playback(self, session: str, records: Iterable[Record], *, speed: float | None = 1.0) -> bool:
-        """False when there is no such session, or it has ended."""
+    def seek_playback(
+        self, session: str, records: Iterable[Record], *, speed: float | None = 1.0
+    ) -> int | None:
+        """The number of the first of the new records; None when there is no such session, or it has ended."""
         for viewing in self._viewings:
             if isinstance(viewing, PlaybackSession) and viewing.session == session:
-                viewing.seek(records, speed)
+                first = viewing.seek(records, speed)
                 self._link.wake()
-                return True
-        return False
+                return first
+        return None
 
     def renew(self, session: str, lease: str, lease_s: float) -> bool:
         """Prolong a lease from now on; False when it has run out: start again."""
@@ -237,4 +241,6 @@ class MediaLink:
         viewing.close()
         self._dropped += viewing.dropped
         now = self._clock.now()
-        self._inbox.put(ViewingEnded(now, viewing.session, viewing.kind.value, viewing.camera, reason))
+        self._inbox.put(
+            ViewingEnded(now, viewing.session, viewing.kind.value, viewing.camera, reason, viewing.sent)
+        )

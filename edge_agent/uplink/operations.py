@@ -16,6 +16,7 @@ Camera = Annotated[str, Field(pattern=CAMERA_ID, max_length=31)]
 Ulid = Annotated[str, Field(pattern=ulid.PATTERN, max_length=26)]
 Moment = Annotated[int, Field(ge=0, lt=2**53)]  # microseconds of wall time; exact in any JSON reader
 LeaseS = Annotated[int, Field(ge=5, le=300)]
+Speed = Annotated[float, Field(ge=0.25, le=64)]
 
 
 class CommandRole(StrEnum):
@@ -47,7 +48,7 @@ class LiveStartArgs(Args):
 
 
 class LiveRenewArgs(Args):
-    """`lease` is the id of the `live.start` that it prolongs."""
+    """`lease` is the id of the `live.start` or `playback.start` that it prolongs."""
 
     session: Ulid
     lease: Ulid
@@ -75,7 +76,7 @@ class RangeArgs(Args):
 class PlaybackStartArgs(RangeArgs):
     """`speed` 1 plays in real time; None sends as fast as the link gives."""
 
-    speed: Annotated[float, Field(ge=0.25, le=64)] | None = 1.0
+    speed: Speed | None = 1.0
 
 
 class PlaybackStopArgs(Args):
@@ -83,8 +84,11 @@ class PlaybackStopArgs(Args):
 
 
 class PlaybackSeekArgs(Args):
+    """`speed` None keeps the speed."""
+
     session: Ulid
     from_us: Moment
+    speed: Speed | None = None
 
 
 class HoldArgs(RangeArgs):

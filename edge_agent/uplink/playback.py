@@ -22,6 +22,9 @@ from edge_agent.uplink.topics import MediaKind
 LEAD_S = 2.0  # sent ahead of real time, so that a player need not stop at the first hiccup
 LONGEST_PAUSE_S = 1.0  # a gap in the footage is jumped, not waited for
 READ_AHEAD = 2 * 1024**2
+END_OF_FOOTAGE = "end of footage"
+STOPPED = "stopped"
+LEASE_RAN_OUT = "lease ran out"
 FASTEST = 4 * 1024**2  # bytes a second; above it brokers drop what a slow subscriber has not taken yet
 
 
@@ -86,14 +89,19 @@ class PlaybackSession:
         self.seek(records, speed)
         return LiveStarted(session=self.session, lease=self._lease, topic=self.topic, lease_s=int(lease_s))
 
-    def seek(self, records: Iterable[Record], speed: float | None) -> None:
-        """Go on with other records. What was read ahead is forgotten, what was sent is sent."""
+    def seek(self, records: Iterable[Record], speed: float | None) -> int:
+        """Go on with other records. What was read ahead is forgotten, what was sent is sent.
+
+        Returns the number that the first of them will have in the session: what a receiver waits for.
+        """
         reader = _ReadAhead(records, self._wake)
         with self._lock:
             previous, self._reader = self._reader, reader
             self._pace, self._record = Pace(speed), None
+            first = self._sent
         if previous is not None:
             previous.close()
+        return first
 
     def renew(self, lease: str, lease_s: float) -> bool:
         if lease != self._lease:
@@ -107,11 +115,16 @@ class PlaybackSession:
 
     def ended(self, now: float) -> str:
         if now >= self._lease_until:
-            return "stopped" if self._lease_until == 0.0 else "lease ran out"
+            return STOPPED if self._lease_until == 0.0 else LEASE_RAN_OUT
         with self._lock:
             if self._reader is None or self._record is not None or self._parts:
                 return ""
             return self._reader.ended()
+
+    @property
+    def sent(self) -> int:
+        """Records handed to the link."""
+        return self._sent
 
     def next_part(self, now: float) -> bytes | None:
         """The next payload once it is due. Link thread only."""
@@ -184,7 +197,7 @@ class _ReadAhead:
             for record in self._records:
                 if not self._put(record):
                     break
-            reason = "end of footage"
+            reason = END_OF_FOOTAGE
         except EdgeAgentError as error:
             reason = str(error)
         finally:

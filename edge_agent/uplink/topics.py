@@ -117,8 +117,9 @@ def ingest_filter(share: str = "ingest", leaf: Up | None = None) -> str:
     return f"$share/{share}/{ROOT}/+/up/{leaf.value if leaf else '#'}"
 
 
-def media_filter(site: str, session: str = "+") -> str:
-    return f"{ROOT}/{media_client(site)}/{session}/#"
+def media_filter(site: str, session: str = "+", kind: MediaKind | None = None) -> str:
+    """One subscription for all of a site's media, or for one kind: each wants a QoS of its own."""
+    return f"{ROOT}/{media_client(site)}/{session}/{f'{kind.value}/#' if kind else '#'}"
 
 
 def parse(topic: str) -> Topic:

@@ -90,7 +90,8 @@ def test_playback_as_fast_as_the_link_gives_is_complete_beside_live(
     media.link.start_live("cam-01", Role.SUB, media.tap, lease=ONE, lease_s=30)
     started = media.link.start_playback("cam-02", Role.MAIN, iter(some), lease=TWO, lease_s=30, speed=None)
     assert [r.raw for r in Viewer(peer, started.session).take(302)] == [r.raw for r in some]
-    assert media.inbox.wait(ViewingEnded).reason == "end of footage"
+    ended = media.inbox.wait(ViewingEnded)
+    assert (ended.reason, ended.records) == ("end of footage", 302)
 
 
 def test_seeking_goes_on_elsewhere_in_the_same_session(media: Media, center: Callable[..., Center]) -> None:
@@ -98,9 +99,11 @@ def test_seeking_goes_on_elsewhere_in_the_same_session(media: Media, center: Cal
     started = media.link.start_playback("cam-01", Role.MAIN, iter(some), lease=ONE, lease_s=30)
     viewer = Viewer(peer, started.session)
     viewer.take(5)
-    assert media.link.seek_playback(started.session, iter([*some[:2], *some[102:]]))
+    first = media.link.seek_playback(started.session, iter([*some[:2], *some[102:]]))
+    sent = 5
     while viewer.next().header.n != 102:
-        pass
+        sent += 1
+    assert first == sent - 2, "the number that the reply to a seek names"
     assert viewer.next().header.n == 103
 
 
