@@ -106,12 +106,27 @@ class RingReader:
                 found.append(Gap(reach, start, any(t.from_us < start and t.to_us > reach for t in told)))
         return found
 
+    def stated(self, stream_id: bytes, from_us: int, to_us: int) -> list[tuple[Record, Record]]:
+        """(key, gap) records of the gaps that are stated, in order of time: only a recipient reads why.
+
+        Raises RingError when the disk cannot be read.
+        """
+        found: list[tuple[Record, Record]] = []
+        for shelf in self._shelves.values():
+            for volume in shelf.volumes():
+                if not shelf.may_hold(volume, from_us, to_us):
+                    continue
+                told = _stretched(shelf.head(volume), stream_id, from_us, to_us)
+                if any(s.kind == Kind.GAP for s in told):
+                    found += _stated(volume, list(shelf.full(volume).entries(stream_id)), from_us, to_us)
+        return sorted(found, key=lambda pair: pair[1].header.wall_us)
+
     def records(self, stream_id: bytes, from_us: int, to_us: int) -> Iterator[Record]:
         """Footage that plays from `from_us` on: the same bytes that were sealed.
 
         For every epoch touched: key, init, then from the last keyframe at or before `from_us`, across
-        segments, up to what is written now. After a damaged range it goes on at the next keyframe, which
-        the jump in n shows. Raises RingError when the disk cannot be read.
+        segments, up to what is written now; gap records where they lie. After a damaged range it goes on at
+        the next keyframe, which the jump in n shows. Raises RingError when the disk cannot be read.
         """
         passages: dict[bytes, _Passage] = {}
         for shelf, volume in self._volumes_for(stream_id, from_us, to_us):
@@ -176,6 +191,28 @@ def _stretched(index: SegmentIndex, stream_id: bytes, from_us: int, to_us: int) 
             yield Stretched(stretch.from_us, stretch.to_us, epoch, stretch.kind)
 
 
+def _stated(
+    volume: Volume, entries: Sequence[Entry], from_us: int, to_us: int
+) -> list[tuple[Record, Record]]:
+    gaps = [e for e in entries if e.kind == Kind.GAP and e.wall_us < to_us and e.end_us > from_us]
+    keys = {e.epoch: e.offset for e in entries if e.n == 0}
+    try:
+        file = os.open(volume.path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []  # evicted meanwhile
+    except OSError as error:
+        raise RingError(f"{volume.path}: {error.strerror}") from error
+    try:
+        read = [
+            (read_record(file, keys[e.epoch]), read_record(file, e.offset)) for e in gaps if e.epoch in keys
+        ]
+        return [(key, gap) for key, gap in read if key is not None and gap is not None]
+    except OSError as error:
+        raise RingError(f"{volume.path}: {error.strerror}") from error
+    finally:
+        os.close(file)
+
+
 def _joined(spans: Sequence[Span]) -> list[Span]:
     """Spans of one epoch that meet at a segment's boundary are one."""
     joined: list[Span] = []
@@ -208,16 +245,23 @@ def _keyframe_volume(
 def _starts(entries: Sequence[Entry], from_us: int, *, early: bool) -> dict[bytes, int]:
     """Where to begin in each epoch of one segment: at the last keyframe up to `from_us`, else the first.
 
-    `early` marks a segment read only for the keyframe of an epoch that goes on in the next one.
+    A later one begins with the gap record before it, which says what happened in between. `early` marks
+    a segment read only for the keyframe of an epoch that goes on in the next one.
     """
     starts: dict[bytes, int] = {}
     ends: dict[bytes, int] = {}
+    gaps: dict[bytes, int] = {}
     for entry in entries:
-        if entry.kind != Kind.FRAGMENT:
+        if entry.kind not in (Kind.FRAGMENT, Kind.GAP):
             continue
         ends[entry.epoch] = max(entry.end_us, ends.get(entry.epoch, entry.end_us))
-        if entry.keyframe and (entry.epoch not in starts or entry.wall_us <= from_us):
+        if entry.kind == Kind.GAP:
+            gaps[entry.epoch] = entry.n
+        elif entry.keyframe and entry.wall_us <= from_us:
             starts[entry.epoch] = entry.n
+        elif entry.keyframe and entry.epoch not in starts:
+            gap_n = gaps.get(entry.epoch)
+            starts[entry.epoch] = entry.n - 1 if gap_n == entry.n - 1 else entry.n
     if early:
         newest = entries[-1].epoch if entries else b""
         return {epoch: n for epoch, n in starts.items() if epoch == newest}
@@ -249,7 +293,8 @@ def _take(file: int, entry: Entry, passage: _Passage, to_us: int) -> Iterator[Re
         passage.over = True
         return
     follows = entry.n == passage.last_n + 1
-    if len(passage.head) < 2 or not (follows or entry.keyframe):
+    begins = entry.keyframe or (entry.kind == Kind.GAP and passage.last_n == 0)
+    if len(passage.head) < 2 or not (follows or begins):
         return
     record = read_record(file, entry.offset)
     if record is None or record.digest != entry.digest:

@@ -71,6 +71,16 @@ class Opener:
             opened.init_digest = record.digest
         return plain
 
+    def open_gap(self, record: Record) -> bytes:
+        """The plaintext of a gap record on its own, for a list of gaps. Changes nothing; raises as `open`.
+
+        Its epoch's key record must have been opened. That records before it are missing is not judged.
+        """
+        opened = self._epochs.get((record.header.stream, record.header.epoch))
+        if opened is None or record.header.kind is not Kind.GAP:
+            raise SealError("not a gap record of an epoch whose key record has been seen")
+        return _decrypt(opened, record)
+
     def rejoin(self, stream: bytes, epoch: bytes) -> None:
         """The reader seeks: the next fragment of the epoch may jump, forward or back."""
         opened = self._epochs.get((stream, epoch))
