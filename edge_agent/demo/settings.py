@@ -103,6 +103,7 @@ def write_agent_config(layout: Layout, pki: Pki, broker_port: int, endpoint: str
         "ring": {
             "directory": str(layout.agent / "ring"),
             "min_free_bytes": 256 * MIB,
+            "segment_seconds": 10,  # ten minutes in the field; shorter here, so that playback crosses some
             "main": {"max_bytes": 2048 * MIB},
             "sub": {"max_bytes": 512 * MIB},
         },

@@ -22,22 +22,24 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from edge_agent.errors import EdgeAgentError, FormatError, SealError, UplinkError
 from edge_agent.iccc.belief import Boxes, Still, StillParts, believe, open_still
+from edge_agent.iccc.coverage import Coverage, read_coverage
 from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
 from edge_agent.iccc.live import Anchor, LiveReceiver
+from edge_agent.iccc.orders import BEGUN, Orders
+from edge_agent.iccc.orders import CommandRefused as CommandRefused
+from edge_agent.iccc.playback import PlaybackReceiver
+from edge_agent.iccc.screening import Asked, PlaybackStream
 from edge_agent.iccc.stream import LiveStream, MediaRouter
 from edge_agent.model import Role
 from edge_agent.seal.opener import Opener
-from edge_agent.uplink import messages, topics, ulid
-from edge_agent.uplink.commands import Command, sign_command
-from edge_agent.uplink.messages import Lifecycle, LiveStarted, Message, Reply
-from edge_agent.uplink.topics import Down, MediaTopic, Up, UpTopic
+from edge_agent.uplink import messages, topics
+from edge_agent.uplink.messages import LiveStarted, Message, Reply
+from edge_agent.uplink.topics import MediaKind, MediaTopic, Up, UpTopic
 
 log = logging.getLogger(__name__)
 
-COMMAND_LIFE_S = 60
 REPLY_TIMEOUT_S = 10.0
-MAX_REPLIES = 256
-FINAL = frozenset(set(Lifecycle) - {Lifecycle.ACCEPTED, Lifecycle.PROGRESS})
+MAX_COVERAGE_REPLIES = 16
 _STARTED: TypeAdapter[LiveStarted] = TypeAdapter(LiveStarted)
 
 
@@ -91,15 +93,6 @@ Listener = Callable[[Fact], None]
 RawListener = Callable[[UpTopic | MediaTopic, bytes], None]
 
 
-class CommandRefused(UplinkError):
-    """The box said no, or could not: `reply` has its code."""
-
-    def __init__(self, reply: Reply) -> None:
-        code = reply.data.code or reply.data.status.value
-        super().__init__(f"{reply.data.op or 'command'}: {code}: {reply.data.text}".rstrip(": "))
-        self.reply = reply
-
-
 class IcccClient:
     """One worker of the command centre. Opens nothing until `start`; `stop` ends its threads."""
 
@@ -107,8 +100,7 @@ class IcccClient:
         self._settings = settings
         self._boxes = boxes
         self._lock = Lock()
-        self._replied = Condition(self._lock)
-        self._replies: dict[str, list[tuple[Reply, float]]] = {}
+        self._pictured = Condition(self._lock)
         self._births: dict[str, messages.Birth] = {}
         self._stills: dict[str, StillParts] = {}
         self._listeners: tuple[Listener, ...] = ()
@@ -117,6 +109,7 @@ class IcccClient:
         self._link = BrokerLink(
             settings.broker, settings.tls, settings.client_id, self._arrived, self._link_changed
         )
+        self._orders = Orders(settings.command_key, settings.kid, self.birth, self._link.publish)
 
     def start(self) -> None:
         share = self._settings.share
@@ -168,7 +161,7 @@ class IcccClient:
         Raises CommandRefused when the box rejects it or fails, UplinkError when the site has never
         reported, there is no connection, or no answer comes in `timeout_s`.
         """
-        return self._command(site, op, args or {}, operator, reason, timeout_s)[0]
+        return self._orders.carry_out(site, op, args or {}, operator, reason, timeout_s)[0]
 
     def snapshot(
         self, site: str, camera: str, *, operator: str, reason: str = "", timeout_s: float = REPLY_TIMEOUT_S
@@ -178,17 +171,17 @@ class IcccClient:
 
         def keep(fact: Fact) -> None:
             if isinstance(fact, StillHeard) and (fact.site, fact.camera) == (site, camera):
-                with self._replied:
+                with self._pictured:
                     taken.append(fact.still)
-                    self._replied.notify_all()
+                    self._pictured.notify_all()
 
         self._add(keep)
         try:
             deadline = time.monotonic() + timeout_s
             args: dict[str, JsonValue] = {"camera": camera}
-            self._command(site, "snapshot", args, operator, reason, timeout_s)
-            with self._replied:
-                if not self._replied.wait_for(lambda: taken, max(0.1, deadline - time.monotonic())):
+            self._orders.carry_out(site, "snapshot", args, operator, reason, timeout_s)
+            with self._pictured:
+                if not self._pictured.wait_for(lambda: taken, max(0.1, deadline - time.monotonic())):
                     raise UplinkError(f"{site}/{camera}: the box said done, but no picture came")
                 return taken[-1]
         finally:
@@ -210,10 +203,10 @@ class IcccClient:
         Nothing is missed: the media topics are subscribed before the command is sent, and parts that
         overtake the reply wait for it. Raises as `command`.
         """
-        self._link.subscribe(topics.media_filter(site), 0)
+        self._link.subscribe(topics.media_filter(site, kind=MediaKind.LIVE), 0)
         args: dict[str, JsonValue] = {"camera": camera, "role": role.value, "lease_s": lease_s}
         asked_s = time.monotonic()
-        reply, arrived_s = self._command(site, "live.start", args, operator, reason, timeout_s)
+        reply, arrived_s = self._orders.carry_out(site, "live.start", args, operator, reason, timeout_s)
         started = _started(reply)
         receiver = LiveReceiver(
             started, Anchor(reply.mono * 1_000_000, arrived_s), role, self._opener(site),
@@ -222,7 +215,7 @@ class IcccClient:
 
         def order(op: str, extra: dict[str, JsonValue]) -> None:
             lease: dict[str, JsonValue] = {"session": started.session, "lease": started.lease}
-            self._send(site, op, lease | extra, operator, reason)
+            self._orders.send(site, op, lease | extra, operator, reason)
 
         def box_remembers() -> bool:
             birth = self.birth(site)
@@ -233,59 +226,77 @@ class IcccClient:
         stream.on_close(lambda: self._media.detach(started.session, stream))
         return stream
 
+    def coverage(
+        self,
+        site: str,
+        camera: str,
+        role: Role,
+        from_us: int,
+        to_us: int,
+        *,
+        operator: str,
+        reason: str = "",
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> Coverage:
+        """What the box has recorded between two moments, and why not the rest. Raises as `command`."""
+        stream, opener = self._known_stream(site, camera, role), self._opener(site)
+        found = Coverage(from_us, from_us, (), ())
+        for _ in range(MAX_COVERAGE_REPLIES):
+            args: dict[str, JsonValue] = {
+                "camera": camera, "role": role.value, "from_us": found.to_us, "to_us": to_us,
+            }  # fmt: skip
+            reply, _s = self._orders.carry_out(site, "ring.coverage", args, operator, reason, timeout_s)
+            found = found.then(read_coverage(reply.data.result, found.to_us, stream, opener))
+            if not found.from_us < found.to_us < to_us:
+                return found
+        return found  # a camera that flaps for weeks: `to_us` says how far it was told
+
+    def playback(
+        self,
+        site: str,
+        camera: str,
+        role: Role,
+        from_us: int,
+        to_us: int,
+        *,
+        speed: float | None = 1.0,
+        operator: str,
+        reason: str = "",
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> PlaybackStream:
+        """Play recorded footage: at `speed`, or with None as fast as the link gives. Close it when done.
+
+        It begins at the keyframe at or before `from_us`. Raises as `command`.
+        """
+        stream = self._known_stream(site, camera, role)
+        self._link.subscribe(topics.media_filter(site, kind=MediaKind.PLAYBACK), 1)
+        args: dict[str, JsonValue] = {
+            "camera": camera, "role": role.value, "from_us": from_us, "to_us": to_us, "speed": speed,
+        }  # fmt: skip
+        asked = Asked(from_us, to_us, time.monotonic())
+        ordered = self._orders.begin(site, "playback.start", args, operator, reason)
+        try:
+            started = _started(ordered.wait(BEGUN, timeout_s)[0])
+        except UplinkError:
+            ordered.forget()
+            raise
+
+        def command(op: str, args: dict[str, JsonValue]) -> Reply:
+            return self._orders.carry_out(site, op, args, operator, reason, timeout_s)[0]
+
+        def send(op: str, args: dict[str, JsonValue]) -> None:
+            self._orders.send(site, op, args, operator, reason)
+
+        receiver = PlaybackReceiver(started, role, self._opener(site), stream, from_us, to_us)
+        playback = PlaybackStream(receiver, started, asked, ordered, command, send)
+        self._media.attach(started.session, playback)
+        playback.on_close(lambda: self._media.detach(started.session, playback))
+        return playback
+
     @property
     def dropped(self) -> int:
         """Messages that a full queue here has dropped since the start."""
         return self._link.dropped + self._media.dropped
-
-    # --- sending -------------------------------------------------------------------------------------
-
-    def _command(
-        self, site: str, op: str, args: dict[str, JsonValue], operator: str, reason: str, timeout_s: float
-    ) -> tuple[Reply, float]:
-        command_id = ulid.new(time.time_ns() // 1000)
-        with self._lock:
-            self._replies[command_id] = []
-        try:
-            self._send(site, op, args, operator, reason, command_id)
-            return self._wait_for_end(site, op, command_id, timeout_s)
-        finally:
-            with self._lock:
-                self._replies.pop(command_id, None)
-
-    def _send(
-        self,
-        site: str,
-        op: str,
-        args: dict[str, JsonValue],
-        operator: str,
-        reason: str,
-        command_id: str | None = None,
-    ) -> None:
-        birth = self.birth(site)
-        if birth is None:
-            raise UplinkError(f"site {site} has not reported yet")
-        now_us = time.time_ns() // 1000
-        command = Command(
-            id=command_id or ulid.new(now_us), site=site, session=birth.session, op=op, args=args,
-            operator=operator, reason=reason,
-            iat=now_us // 1_000_000, exp=now_us // 1_000_000 + COMMAND_LIFE_S,
-        )  # fmt: skip
-        signed = sign_command(self._settings.command_key, self._settings.kid, command)
-        self._link.publish(topics.down(site, Down.COMMAND), signed)
-
-    def _wait_for_end(self, site: str, op: str, command_id: str, timeout_s: float) -> tuple[Reply, float]:
-        def final() -> tuple[Reply, float] | None:
-            got = self._replies[command_id]
-            return next((r for r in got if r[0].data.status in FINAL), None)
-
-        with self._replied:
-            ended = self._replied.wait_for(final, timeout_s)
-        if not ended:
-            raise UplinkError(f"{site}: no answer to {op} within {timeout_s:g} s")
-        if ended[0].data.status is not Lifecycle.DONE:
-            raise CommandRefused(ended[0])
-        return ended
 
     # --- hearing, in the link's thread ---------------------------------------------------------------
 
@@ -314,12 +325,11 @@ class IcccClient:
 
     def _hear_message(self, topic: UpTopic, arrived: Arrived) -> None:
         message = believe(topic, arrived.payload, self._boxes)
-        with self._replied:
-            if isinstance(message, messages.Birth):
+        if isinstance(message, messages.Birth):
+            with self._lock:
                 self._births[topic.site] = message
-            elif isinstance(message, Reply) and message.data.command in self._replies:
-                self._replies[message.data.command].append((message, time.monotonic()))
-                self._replied.notify_all()
+        elif isinstance(message, Reply):
+            self._orders.hear(message)
         self._tell(Heard(topic.site, message, arrived.retained))
 
     def _hear_still(self, site: str, camera: str, payload: bytes) -> None:
@@ -348,6 +358,15 @@ class IcccClient:
             raise SealError(f"site {site} is not enrolled here")
         return Opener(self._settings.recipient_id, self._settings.recipient_key, public)
 
+    def _known_stream(self, site: str, camera: str, role: Role) -> bytes:
+        """Recorded footage is believed of a stream that the signed birth names, and of no other."""
+        if self.birth(site) is None:
+            raise UplinkError(f"site {site} has not reported yet")
+        stream = self._stream_id(site, camera, role)
+        if stream is None:
+            raise UplinkError(f"{site}: {camera} has no {role.value} stream")
+        return stream
+
     def _stream_id(self, site: str, camera: str, role: Role) -> bytes | None:
         birth = self.birth(site)
         infos = birth.data.cameras if birth else ()
@@ -359,4 +378,4 @@ def _started(reply: Reply) -> LiveStarted:
     try:
         return _STARTED.validate_python(reply.data.result, strict=False)
     except ValidationError as error:
-        raise UplinkError("the reply to live.start names no session") from error
+        raise UplinkError(f"the reply to {reply.data.op} names no session") from error

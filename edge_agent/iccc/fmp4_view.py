@@ -89,6 +89,17 @@ def send_times(fragment: bytes, family: Codec) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def nal_units(sample: memoryview) -> Iterator[memoryview]:
+    """The NAL units of one sample, without their length prefixes."""
+    at = 0
+    while at + 4 < len(sample):
+        size = _u32(sample, at)
+        if size == 0 or at + 4 + size > len(sample):
+            return
+        yield sample[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
 def _codec_string(kind: bytes, children: memoryview) -> str:
     name = kind.decode("ascii")
     for box, body in _boxes(children):
@@ -150,7 +161,7 @@ def _samples(
 
 
 def _send_time(sample: memoryview, family: Codec) -> int | None:
-    for nal in _nals(sample):
+    for nal in nal_units(sample):
         if family is Codec.H264 and nal[0] & 0x1F == _H264_SEI:
             body = nal[1:]
         elif family is Codec.H265 and nal[0] >> 1 & 0x3F == _H265_PREFIX_SEI:
@@ -161,16 +172,6 @@ def _send_time(sample: memoryview, family: Codec) -> int | None:
         if sent_us is not None:
             return sent_us
     return None
-
-
-def _nals(sample: memoryview) -> Iterator[memoryview]:
-    at = 0
-    while at + 4 < len(sample):
-        size = _u32(sample, at)
-        if size == 0 or at + 4 + size > len(sample):
-            return
-        yield sample[at + 4 : at + 4 + size]
-        at += 4 + size
 
 
 def _find_send_time(rbsp: bytes) -> int | None:

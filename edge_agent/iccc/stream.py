@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from threading import Lock
 from types import TracebackType
+from typing import Protocol
 
 from pydantic import JsonValue
 
@@ -123,23 +124,29 @@ class LiveStream:
             return  # the lease ends by itself
 
 
+class Fed(Protocol):
+    """Whoever reads the parts of one session."""
+
+    def feed(self, payload: bytes) -> None: ...
+
+
 class MediaRouter:
     """Gives each media part to the stream of its session; parts that overtake the reply wait a little."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._streams: dict[str, tuple[LiveStream, ...]] = {}
+        self._streams: dict[str, tuple[Fed, ...]] = {}
         self._early: OrderedDict[str, _Early] = OrderedDict()
         self.dropped = 0
 
-    def attach(self, session: str, stream: LiveStream) -> None:
+    def attach(self, session: str, stream: Fed) -> None:
         with self._lock:
             early = self._early.pop(session, None)
             for payload in early.payloads if early else ():
                 stream.feed(payload)
             self._streams[session] = (*self._streams.get(session, ()), stream)
 
-    def detach(self, session: str, stream: LiveStream) -> None:
+    def detach(self, session: str, stream: Fed) -> None:
         with self._lock:
             left = tuple(s for s in self._streams.get(session, ()) if s is not stream)
             if left:
