@@ -124,6 +124,12 @@ class Cameras:
             else:
                 watched.hints.pop(fact.kind, None)
 
+    def forget_hints(self, recorder: str) -> None:
+        """It tells nothing any more, so what it told last may have passed."""
+        for watched in self._watched.values():
+            if watched.camera.recorder == recorder:
+                watched.hints.clear()
+
     def tick(self, now: Instant) -> list[Changed]:
         changes = []
         for watched in self._watched.values():

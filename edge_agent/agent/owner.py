@@ -70,7 +70,7 @@ class Owner:
             StreamLost: self._stream_lost,
             HostChecked: self.cameras.checked,
             DeviceEvent: self.cameras.hinted,
-            EventsLost: lambda fact: log.warning("%s", fact.sentence),
+            EventsLost: self._events_lost,
             PictureReady: self.snapshots.came,
             PictureFailed: self.snapshots.failed,
             DecodingQuarantined: self._decoding_quarantined,
@@ -170,6 +170,10 @@ class Owner:
             again = f"; asking again in {fact.retry_in_s:.0f} s" if fact.retry_in_s else ""
             log.warning("%s%s", fact.sentence, again)
             self.journal.recorder(fact.recorder, fact.address, fact.step, fact.sentence)
+
+    def _events_lost(self, fact: EventsLost) -> None:
+        log.warning("%s", fact.sentence)
+        self.cameras.forget_hints(fact.recorder)
 
     def _wire(self, wiring: Wiring) -> None:
         """Carry out what `Cameras.admit` decided, and tell the command centre who is here."""

@@ -26,6 +26,7 @@ class Profile:
     width: int = 0
     height: int = 0
     encoding: str = ""
+    source_configuration: str = ""  # its token; some events name the source by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Channel:
     sub: Endpoint | None
     snapshot_url: str
     source_token: str
+    source_configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class DeviceReport:
     clock_offset_s: float | None
     channels: tuple[Channel, ...]
     steps: tuple[Step, ...]
+    events: tuple[str, int] | None = None  # path and port of the event service, if it names one
 
 
 def probe(

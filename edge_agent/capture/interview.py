@@ -42,6 +42,7 @@ class Interview:
         self._until = until
         self._steps: list[Step] = []
         self._media2_path: tuple[str, int] | None = None
+        self._events_door: tuple[str, int] | None = None
         self._media2 = False
         self._snapshots = True
 
@@ -59,7 +60,9 @@ class Interview:
             pairs = self._list_channels(device)
         with _explained("streams"):
             found = self._ask_streams(device, pairs)
-        return DeviceReport(identity, self._session.clock_offset_s, found, tuple(self._steps))
+        return DeviceReport(
+            identity, self._session.clock_offset_s, found, tuple(self._steps), self._events_door
+        )
 
     def _passed(self, name: str, sentence: str) -> None:
         step = Step(name, sentence)
@@ -114,6 +117,8 @@ class Interview:
         if onvif.MEDIA2 in claims:
             claim = claims[onvif.MEDIA2]
             self._media2_path = (claim.rest, ports[claim.port])
+        if onvif.EVENTS in claims:
+            self._events_door = (claims[onvif.EVENTS].rest, ports[claims[onvif.EVENTS].port])
         device.learn(
             {ns: addresses.url("http", self._address, ports[c.port], c.rest) for ns, c in claims.items()}
         )
@@ -214,6 +219,7 @@ class Interview:
                 sub=endpoint(pair.sub) if endpoint(pair.main) else None,
                 snapshot_url=snapshots.get(pair.main.token, ""),
                 source_token=pair.source,
+                source_configuration=pair.main.source_configuration,
             )
             for pair, number in zip(pairs, numbers, strict=True)
             if endpoint(pair.main) or endpoint(pair.sub)

@@ -24,6 +24,7 @@ def _profile(entry: soap.Element) -> Profile:
         width=_number(soap.text(encoder, "Resolution", "Width")) if encoder is not None else 0,
         height=_number(soap.text(encoder, "Resolution", "Height")) if encoder is not None else 0,
         encoding=clean(soap.text(encoder, "Encoding")) if encoder is not None else "",
+        source_configuration=clean(soap.attribute(source, "token")) if source is not None else "",
     )
 
 

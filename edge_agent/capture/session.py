@@ -113,6 +113,14 @@ class Session:
         self.clock_offset_s = (device_now - ours).total_seconds() if device_now else None
         return device_now is not None
 
+    def prove(self) -> None:
+        """Ask the clock, then a question that every user may ask: what is refused later is forbidden, and
+        the password is not to blame. Raises what `call` raises.
+        """
+        self.ask_clock()
+        body = '<GetDeviceInformation xmlns="http://www.onvif.org/ver10/device/wsdl"/>'
+        self.call(DEVICE_PATH, envelope(body))
+
     def call(
         self, path: str, request: etree._Element, *, port: int | None = None, patience_s: float = 0.0
     ) -> soap.Element:
@@ -201,7 +209,7 @@ class Session:
     def _token(self, credentials: Credentials) -> str:
         """A fresh UsernameToken (WSS Username Token Profile 1.0), one Created, in Zulu time to the second."""
         nonce = secrets.token_bytes(16)
-        created = self._device_now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = self.device_now().strftime("%Y-%m-%dT%H:%M:%SZ")
         material = nonce + created.encode() + credentials.password.encode()
         password = base64.b64encode(hashlib.sha1(material, usedforsecurity=False).digest()).decode()
         return (
@@ -211,7 +219,8 @@ class Session:
             f'<Created xmlns="{_WSU}">{created}</Created></UsernameToken></Security>'
         )
 
-    def _device_now(self) -> datetime:
+    def device_now(self) -> datetime:
+        """The device's UTC, as far as it told."""
         now = self._clock.now()
         zero = self._device_zero
         if zero is None:
@@ -255,20 +264,21 @@ class Session:
 
     def _clock_moved(self) -> bool:
         """Ask the clock again; a token refused for its age is worth one more attempt."""
-        before = self._device_now()
+        before = self.device_now()
         if self.scheme is not Scheme.TOKEN or not self.ask_clock():
             return False
-        return abs((self._device_now() - before).total_seconds()) > CLOCK_MOVED_S
+        return abs((self.device_now() - before).total_seconds()) > CLOCK_MOVED_S
 
     def _refusal(self) -> AuthRefused:
         assert self.credentials is not None
         return AuthRefused(self._gate.sentence(self.host, self.credentials))
 
 
-def envelope(body: str) -> etree._Element:
-    """An envelope around trusted XML of our own making."""
+def envelope(body: str, header: str = "") -> etree._Element:
+    """An envelope around XML of our own making."""
+    headed = f"<s:Header>{header}</s:Header>" if header else ""
     return etree.fromstring(
-        f'<s:Envelope xmlns:s="{_SOAP}"><s:Body>{body}</s:Body></s:Envelope>'.encode(),
+        f'<s:Envelope xmlns:s="{_SOAP}">{headed}<s:Body>{body}</s:Body></s:Envelope>'.encode(),
         etree.XMLParser(resolve_entities=False, no_network=True),
     )
 
@@ -276,7 +286,9 @@ def envelope(body: str) -> etree._Element:
 def _serialise(request: etree._Element, security: str = "") -> bytes:
     """The envelope's bytes; the token is put into the text, so that a shared tree is never changed."""
     data: bytes = etree.tostring(request, encoding="utf-8")
-    if security:
+    if security and b"<s:Header>" in data:
+        data = data.replace(b"<s:Header>", b"<s:Header>" + security.encode(), 1)
+    elif security:
         head, mark, tail = (
             data.partition(b"<s:Body") if b"<s:Body" in data else data.partition(b"<soap-env:Body")
         )

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edge_agent.agent.cameras import Cameras
 from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import cause, change_leaf
+from edge_agent.capture.device_events import DeviceEvent, EventKind
 from edge_agent.clock import ManualClock
 from edge_agent.config import Config, parse
 from edge_agent.events import StreamLost, StreamStarted
@@ -64,3 +67,26 @@ def test_a_check_from_before_is_forgotten_when_the_camera_sees_again() -> None:
     watched = cameras.get("cam-01")
     assert watched is not None
     assert watched.checked is None
+
+
+def test_what_the_recorder_says_stands_beside_what_we_saw_until_it_takes_it_back() -> None:
+    clock, cameras = ManualClock(), Cameras(config())
+    cameras.admit([camera()], clock.now())
+    loss = DeviceEvent(
+        clock.now(), "dvr", 1, EventKind.VIDEO_LOSS, active=True, initial=True, topic="VideoSource/SignalLoss"
+    )
+    watched = cameras.get("cam-01")
+    assert watched is not None
+
+    cameras.hinted(loss)
+    cameras.hinted(replace(loss, channel=2, kind=EventKind.TAMPER))
+    cameras.hinted(replace(loss, kind=EventKind.MOTION))
+    assert cause(watched).endswith("the recorder says: no video at this input")
+
+    cameras.hinted(replace(loss, active=False))
+    assert "recorder says" not in cause(watched)
+
+    cameras.hinted(replace(loss, channel=None, kind=EventKind.STORAGE))
+    assert "its disk has failed" in cause(watched)
+    cameras.forget_hints("dvr")
+    assert not watched.hints

@@ -10,11 +10,14 @@ import pytest
 from onvif_world import SMALL, Eyes, Running, eventually
 
 from edge_agent.capture import device
+from edge_agent.capture.device_events import DeviceEvent, EventKind, EventsLost, EventSource
+from edge_agent.capture.event_pool import EventPool, Pace
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
+from edge_agent.events import BoundedInbox
 from edge_agent.model import Credentials
 from edge_agent.seal.keys import BoxKey
 from edge_agent.supervisor import Worker
@@ -167,3 +170,151 @@ def test_case_07_a_changed_password_does_not_end_streams_that_play(
 
     assert wrong(dvr) == 2
     assert eyes.states().count("playing") == 8
+
+
+# Events.
+
+QUICK = Pace(first_s=0.3, longest_s=0.6)
+
+
+class Told:
+    """The facts of an event pool that listens to one recorder."""
+
+    def __init__(self, source: EventSource, gate: Lockouts, run: Callable[[Worker], Running]) -> None:
+        self.inbox = BoundedInbox()
+        self.facts: list[DeviceEvent | EventsLost] = []
+        pool = EventPool(SystemClock(), self.inbox, gate, QUICK)
+        pool.watch(source)
+        self.running = run(pool)
+
+    def all(self) -> list[DeviceEvent | EventsLost]:
+        while (fact := self.inbox.take(0)) is not None:
+            assert isinstance(fact, DeviceEvent | EventsLost)
+            self.facts.append(fact)
+        return self.facts
+
+    def events(self, kind: EventKind, channel: int) -> list[tuple[bool, bool]]:
+        """(active, initial) of each event of that kind, in order."""
+        return [
+            (f.active, f.initial)
+            for f in self.all()
+            if isinstance(f, DeviceEvent) and (f.kind, f.channel) == (kind, channel)
+        ]
+
+    def sentences(self) -> list[str]:
+        return [f.sentence for f in self.all() if isinstance(f, EventsLost)]
+
+
+@pytest.fixture
+def listen(
+    dvr: VirtualDvr, lockouts: Lockouts, run: Callable[[Worker], Running], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Told]:
+    """Starts a pool that listens to the recorder, with shorter pulls than in the field."""
+    monkeypatch.setattr("edge_agent.capture.pullpoint.PULL_S", 2.0)
+    report = probe(dvr, lockouts)
+    assert report.events is not None
+    path, port = report.events
+    tokens = tuple((c.source_token, c.number) for c in report.channels)
+    source = EventSource("dvr", dvr.host, port, path, dvr.credentials, tokens)
+    return lambda: Told(source, lockouts, run)
+
+
+def held(dvr: VirtualDvr) -> int:
+    count = dvr.control.state()["pull_points"]
+    assert isinstance(count, int)
+    return count
+
+
+def test_case_08_a_user_who_may_not_subscribe_streams_all_the_same(
+    dvr: VirtualDvr, lockouts: Lockouts, eyes: Eyes, listen: Callable[[], Told]
+) -> None:
+    dvr.control.set_device(events_forbidden=True)
+    eyes.open(dvr)
+
+    told = listen()
+
+    eventually(lambda: any("create an ONVIF user" in s for s in told.sentences()), 10, "the sentence")
+    eventually(lambda: eyes.states().count("playing") == 8, 15, "eight streams")
+    eventually(lambda: dvr.control.count("onvif_CreatePullPointSubscription") >= 4, 10, "further attempts")
+    assert lockouts.may_try(dvr.host, dvr.credentials)
+    assert wrong(dvr) == 0
+
+
+def test_case_11_twenty_restarts_hold_one_pull_point(
+    dvr: VirtualDvr, lockouts: Lockouts, listen: Callable[[], Told]
+) -> None:
+    created = dvr.control.count("onvif_CreatePullPointSubscription")
+    for number in range(1, 21):
+        told = listen()
+        eventually(
+            lambda: dvr.control.count("onvif_PullMessages") and held(dvr) == 1, 10, f"pull point {number}"
+        )
+        told.running.stop()
+        assert held(dvr) == 0
+    assert dvr.control.count("onvif_CreatePullPointSubscription") >= created + 20
+
+
+def test_case_11_a_recorder_without_a_free_pull_point_is_left_alone(
+    dvr: VirtualDvr, listen: Callable[[], Told]
+) -> None:
+    dvr.control.set_device(pull_point_limit=0)
+    told = listen()
+    eventually(lambda: any("other clients" in s for s in told.sentences()), 10, "the sentence")
+    assert len(told.sentences()) == 1
+
+    dvr.control.set_device(pull_point_limit=1)
+
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 1), 10, "events after all")
+
+
+def test_case_11_pauses_grow_to_five_minutes() -> None:
+    pace, pauses = Pace(), [Pace().first_s]
+    while len(pauses) < 6:
+        pauses.append(pace.after(pauses[-1]))
+    assert pauses == [30, 60, 120, 240, 300, 300]
+
+
+@pytest.mark.parametrize("act", ["drop-subscriptions", "reboot"])
+def test_case_12_events_resume_after_the_recorder_forgot_us(
+    dvr: VirtualDvr, listen: Callable[[], Told], act: str
+) -> None:
+    dvr.control.set_device(unsubscribe_kills_all=True)
+    told = listen()
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 2) == [(False, True)], 10, "the first state")
+
+    dvr.control.act(act)
+    dvr.control.set_channel(2, mode="slate")
+
+    # With the pauses of the field: the pull that is under way ends within 10 s, then 30 s of pause.
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 2)[-1] == (True, True), 20, "the state of now")
+    assert held(dvr) == 1
+
+
+def test_case_13_states_at_subscription_are_no_alarms(dvr: VirtualDvr, listen: Callable[[], Told]) -> None:
+    dvr.control.set_channel(1, motion=True)
+    dvr.control.set_channel(3, mode="off")
+
+    told = listen()
+
+    eventually(lambda: told.events(EventKind.MOTION, 1) == [(True, True)], 10, "the motion of before")
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 3) == [(True, True)], 10, "the loss of before")
+    dvr.control.set_channel(3, mode="on")
+    eventually(
+        lambda: told.events(EventKind.VIDEO_LOSS, 3) == [(True, True), (False, False)], 10, "the change"
+    )
+
+
+def test_case_14_odd_topics_are_understood(dvr: VirtualDvr, listen: Callable[[], Told]) -> None:
+    dvr.control.set_device(odd_topics=True, clock_skew_s=-8 * 365 * 86400)
+    told = listen()
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 4) == [(False, True)], 10, "the first state")
+
+    dvr.control.set_channel(4, mode="slate")
+
+    eventually(
+        lambda: told.events(EventKind.VIDEO_LOSS, 4) == [(False, True), (True, False)], 10, "the change"
+    )
+    assert {f.topic for f in told.all() if isinstance(f, DeviceEvent)} == {
+        "VideoSource/SignalLoss",
+        "VideoSource/MotionAlarm",
+    }

@@ -70,6 +70,11 @@ class Device:
                 self.switch_off()
             elif before.off and not after.off:
                 await self.switch_on()
+            elif after.onvif_off and not before.onvif_off:
+                self.http.close()
+                self.events.drop_all()
+            elif before.onvif_off and not after.onvif_off:
+                await self.http.open()
 
     async def act(self, act: Act, channel: int | None = None) -> None:
         match act:

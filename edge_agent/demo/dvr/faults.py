@@ -43,6 +43,14 @@ class RtspManners(StrEnum):
     UDP_ONLY = "udp-only"  # 461 to TCP
 
 
+class SessionRefusal(StrEnum):
+    """How one session too many is turned away."""
+
+    BANDWIDTH = "453"
+    FORBIDDEN = "403"
+    SILENT = "silent"  # it is played, and no packet ever comes
+
+
 class HttpManners(StrEnum):
     GOOD = "good"
     HANG = "hang"
@@ -97,7 +105,9 @@ class DeviceFaults:
     """`xaddr` replaces host and port in every address the device hands out, e.g. `10.9.8.7:80`."""
 
     off: bool = False
-    session_limit: int = 0  # RTSP sessions beyond it get 453; 0 is no limit
+    onvif_off: bool = False  # its port is closed; RTSP works
+    session_limit: int = 0  # RTSP sessions beyond it are refused; 0 is no limit
+    session_refusal: SessionRefusal = SessionRefusal.BANDWIDTH
     session_timeout_s: float = 60.0  # without any request or RTCP the session is cut (RFC 2326 section 12.37)
     rtsp: RtspManners = RtspManners.GOOD
     sha256: bool = False  # offer SHA-256 beside MD5
@@ -113,6 +123,7 @@ class DeviceFaults:
     events_forbidden: bool = False  # the user may stream but not subscribe
     pull_point_limit: int = 8  # beyond it ter:BlockedThreadUpperLimit
     unsubscribe_kills_all: bool = False
+    odd_topics: bool = False  # vendor prefixes, a trailing `/.`, and an empty notification before each one
     probe_types: bool = True  # False: ProbeMatches without Types
     probe_header: bool = True  # False: ProbeMatches without a SOAP header
 

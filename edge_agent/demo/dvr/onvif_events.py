@@ -166,7 +166,12 @@ class EventDesk:
         source = brands.source_token(self._recorder.config.brand, channel)
         dialect = "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet"
         now = _zulu(self._recorder.device_time())
+        empty = ""
+        if self._recorder.faults.device.odd_topics:
+            topic = topic.replace("/", "/tnsn:") + "/."
+            empty = _EMPTY
         return (
+            f"{empty}"
             f'<wsnt:NotificationMessage><wsnt:Topic Dialect="{dialect}">{topic}</wsnt:Topic><wsnt:Message>'
             f'<tt:Message UtcTime="{now}" PropertyOperation="{operation}">'
             f'<tt:Source><tt:SimpleItem Name="Source" Value="{source}"/></tt:Source>'
@@ -187,6 +192,10 @@ def _zulu(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_EMPTY = (
+    "<wsnt:NotificationMessage><wsnt:Topic></wsnt:Topic><wsnt:Message></wsnt:Message>"
+    "</wsnt:NotificationMessage>"
+)
 _ITEM = (
     '<tt:MessageDescription IsProperty="true"><tt:Source><tt:SimpleItemDescription Name="Source" '
     'Type="tt:ReferenceToken"/></tt:Source><tt:Data>'

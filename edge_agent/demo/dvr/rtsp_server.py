@@ -9,7 +9,7 @@ import time
 from edge_agent.demo.dvr import rtsp
 from edge_agent.demo.dvr.auth import Verdict
 from edge_agent.demo.dvr.brand import Brand, StreamName, parse_stream_path
-from edge_agent.demo.dvr.faults import ChannelFaults, Mode, RtspManners
+from edge_agent.demo.dvr.faults import ChannelFaults, Mode, RtspManners, SessionRefusal
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.rtsp import Request, Response
 from edge_agent.demo.dvr.streamer import Streamer, Track, new_track
@@ -132,7 +132,10 @@ class RtspConnection:
             return Response(461)
         limit = self._recorder.faults.device.session_limit
         if not self._session and limit and sum(1 for each in self._recorder.sessions if each.name) >= limit:
-            return Response(453)
+            refusal = self._recorder.faults.device.session_refusal
+            if refusal is not SessionRefusal.SILENT:
+                return Response(int(refusal.value))
+            self._stalled = True
         await self._recorder.wire(name)
         track = new_track(channel if channel >= 0 else 2 * request.track)
         self._tracks[request.track] = track
