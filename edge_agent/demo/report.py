@@ -18,6 +18,7 @@ import av
 
 from edge_agent.demo import settings
 from edge_agent.demo.city import City
+from edge_agent.demo.replay import replay
 from edge_agent.errors import EdgeAgentError
 from edge_agent.iccc.client import Fact, Heard, IcccClient
 from edge_agent.iccc.measure import LiveMeasured, measure_live
@@ -47,6 +48,8 @@ class Report:
     live_delay_ms: list[float] | None = None
     snapshot_ok: bool | None = None
     fault_event_s: float | None = None
+    playback_frames: int | None = None
+    playback_first_picture_ms: list[float | None] | None = None
     leaves: int | None = None
     root_verified: bool | None = None
     errors: list[str] = field(default_factory=list)
@@ -98,6 +101,7 @@ def measure(city: City, for_s: float) -> Report:
         _measure_live(client, cameras, report)
         _take_snapshot(client, cameras, report)
         _switch_off(city, ear, cameras, report)
+        _play_back(client, cameras[:-1] or cameras, report)
         _wait_until(city, began + for_s)
         report.heartbeats = ear.heartbeats
         if not ear.heartbeats:
@@ -174,6 +178,20 @@ def _switch_off(city: City, ear: Ear, cameras: list[str], report: Report) -> Non
         report.errors.append(f"{camera} was switched off; no event came in {EVENT_S:.0f} s")
     else:
         report.fault_event_s = round(at - began, 2)
+
+
+def _play_back(client: IcccClient, cameras: list[str], report: Report) -> None:
+    """Not of the camera that was just switched off: its footage has a gap."""
+    if not cameras:
+        return
+    try:
+        played = replay(client, cameras, OPERATOR)
+    except EdgeAgentError as error:
+        report.errors.append(f"playback: {error}")
+        return
+    report.playback_frames = played.frames
+    report.playback_first_picture_ms = played.first_picture_ms
+    report.errors += played.problems
 
 
 def _is_dark(event: Event, camera: str) -> bool:

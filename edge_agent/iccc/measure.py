@@ -1,4 +1,4 @@
-"""Measures live view as the command centre gets it: first record, first decoded picture, delay.
+"""Measures live view and playback as the command centre gets them: first record, first picture, delay.
 
 Used by the demo's report and by tests. Decodes with PyAV, which the agent's own daemon never does.
 """
@@ -13,11 +13,14 @@ import av
 
 from edge_agent.errors import FormatError
 from edge_agent.iccc.client import IcccClient
-from edge_agent.iccc.fmp4_view import InitView, send_times
+from edge_agent.iccc.fmp4_view import InitView, send_times, view_samples
 from edge_agent.iccc.live import LiveFragment, LiveInit
+from edge_agent.iccc.playback import PlaybackEnd, PlaybackGap
 from edge_agent.iccc.stream import LiveStream
 from edge_agent.model import Role
 
+PATIENCE_S = 10.0
+PLAYED_US = 60_000_000
 CAUGHT_UP_S = 0.03  # a reader that had to wait so long has nothing of the backlog left
 
 
@@ -43,6 +46,64 @@ def measure_live(
     """Watch the stream for `watch_s` seconds after its first picture. Raises UplinkError as `live` does."""
     with client.live(site, camera, role, operator=operator, reason="measurement") as stream:
         return _Watch(stream).run(watch_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackMeasured:
+    """`samples` came, `pictures` were decoded from them; `holes` are gaps in what was played."""
+
+    samples: int
+    pictures: int
+    epochs: int
+    holes: int
+    complete: bool
+
+
+def measure_playback(
+    client: IcccClient, site: str, camera: str, role: Role, from_us: int, to_us: int, *, operator: str
+) -> PlaybackMeasured:
+    """Play a stretch as fast as the link gives and decode all of it. Raises UplinkError as `playback`."""
+    runs: list[list[bytes]] = []
+    samples = holes = 0
+    complete = False
+    with client.playback(
+        site, camera, role, from_us, to_us, speed=None, operator=operator, reason="measurement"
+    ) as stream:
+        for item in stream:
+            match item:
+                case LiveInit():
+                    runs.append([item.data])
+                case LiveFragment():
+                    runs[-1].append(item.data)
+                    samples += len(view_samples(item.data))
+                case PlaybackGap():
+                    holes += 1
+                case PlaybackEnd():
+                    complete = item.complete
+    pictures = sum(count_pictures(b"".join(run)) for run in runs)
+    return PlaybackMeasured(samples, pictures, len(runs), holes, complete)
+
+
+def first_playback_picture_ms(
+    client: IcccClient, site: str, camera: str, role: Role, from_us: int, *, operator: str
+) -> float | None:
+    """From just before the command to the first decoded picture of paced playback; None after 10 s."""
+    to_us = from_us + PLAYED_US
+    with client.playback(
+        site, camera, role, from_us, to_us, operator=operator, reason="measurement"
+    ) as stream:
+        head, fragments = b"", list[bytes]()
+        while time.monotonic() < stream.asked_s + PATIENCE_S:
+            item = stream.next_item(0.05)
+            if isinstance(item, LiveInit):
+                head, fragments = item.data, []
+            elif isinstance(item, LiveFragment):
+                fragments.append(item.data)
+                if decodes(head + b"".join(fragments)):
+                    return round((time.monotonic() - stream.asked_s) * 1000, 1)
+            elif isinstance(item, PlaybackEnd):
+                break
+    return None
 
 
 class _Watch:
@@ -88,6 +149,18 @@ class _Watch:
             tuple(round(d, 1) for d in self._delays),
             view.codec if view else "", view.width if view else 0, view.height if view else 0,
         )  # fmt: skip
+
+
+def count_pictures(mp4: bytes) -> int:
+    """How many pictures a decoder makes of init + fragments, up to the first that it cannot."""
+    found = 0
+    try:
+        with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
+            for _ in container.decode(video=0):
+                found += 1
+    except av.error.FFmpegError:
+        return found
+    return found
 
 
 def decodes(mp4: bytes) -> bool:
