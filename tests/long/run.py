@@ -55,6 +55,12 @@ ITEMS = (
         root=True,
     ),
     Item(
+        "page",
+        "a minute of live view in Chromium on a whole city, delay against the DVR's send time",
+        (sys.executable, "tests/long/page.py"),
+        needs=("mosquitto", "chromium"),
+    ),
+    Item(
         "marked",
         "every test marked long",
         (sys.executable, "-m", "pytest", "-q", "-m", "long", "--timeout=3000"),
