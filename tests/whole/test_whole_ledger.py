@@ -63,6 +63,11 @@ def sight(town: City) -> str:
         return ""
 
 
+def is_well(town: City) -> bool:
+    """Recording, and known to the mirror. What is not urgent may wait for its five minutes."""
+    return sight(town) == "up" and town.status()["ledger"]["cosigned"] > 0
+
+
 def all_kept(town: City) -> bool:
     """Every leaf that the box has is cosigned by the mirror."""
     try:
@@ -95,7 +100,7 @@ def test_an_outage_with_kills_on_both_sides_loses_no_leaf(town: City, soon: Soon
     agent, registrar = town.agent, town.registrar
     assert agent is not None
     assert registrar is not None
-    soon(lambda: sight(town) == "up" and all_kept(town), 40, "all is well at the beginning")
+    soon(lambda: is_well(town), 40, "all is well at the beginning")
     before = evidence.gather(town.layout, town.pki)
     town.broker.stop()
     began = time.monotonic()
@@ -137,7 +142,7 @@ def test_an_outage_with_kills_on_both_sides_loses_no_leaf(town: City, soon: Soon
 def test_a_restored_older_copy_of_the_state_ends_repaired(town: City, soon: Soon, tmp_path: Path) -> None:
     agent, state = town.agent, town.layout.agent
     assert agent is not None
-    soon(lambda: sight(town) == "up" and all_kept(town), 40, "all is well at the beginning")
+    soon(lambda: is_well(town), 40, "all is well at the beginning")
     agent.stop()
     shutil.copytree(state, tmp_path / "image", symlinks=True)
     agent.start()
@@ -165,6 +170,24 @@ def test_a_restored_older_copy_of_the_state_ends_repaired(town: City, soon: Soon
     assert fresh[0].kind == "rollback"
     assert fresh[0].data["adopted"] > 0
     assert [leaf.kind for leaf in fresh].count("boot") == 1
+
+
+def test_a_broker_that_lost_the_retained_note_is_given_it_again(town: City, soon: Soon) -> None:
+    agent = town.agent
+    assert agent is not None
+    soon(lambda: is_well(town), 40, "all is well at the beginning")
+    agent.stop()
+    client = town.client()
+    client.start()
+    try:
+        soon(lambda: client.connected, 10, "connected")
+        client.publish(topics.down(settings.SITE, Down.WITNESS), b"", retain=True)
+        time.sleep(0.5)
+    finally:
+        client.stop()
+    agent.start()
+    soon(lambda: all_kept(town), 20, "the box asked, the registrar answered")
+    assert not of_kind(town, "unwitnessed")
 
 
 def test_notes_wants_and_leaves_that_nobody_signed_change_nothing(town: City, soon: Soon) -> None:
@@ -229,7 +252,7 @@ def test_kill_9_under_recording_costs_at_most_the_last_second(town: City, soon: 
 def test_two_boxes_with_the_same_keys_are_reported_as_fraud(town: City, soon: Soon, tmp_path: Path) -> None:
     agent = town.agent
     assert agent is not None
-    soon(lambda: sight(town) == "up" and all_kept(town), 40, "all is well at the beginning")
+    soon(lambda: is_well(town), 40, "all is well at the beginning")
     agent.stop()
     twin = start_twin(town, tmp_path)
     agent.start()
@@ -247,6 +270,8 @@ def test_two_boxes_with_the_same_keys_are_reported_as_fraud(town: City, soon: So
     said = (town.layout.logs / "iccc-registrar-1.log").read_text(encoding="utf-8")
     assert "CRITICAL" in said
     assert "FRAUD" in said
+    console = town.layout.logs / "console.log"
+    soon(lambda: "FRAUD" in console.read_text(encoding="utf-8"), 15, "the console shows it")
 
 
 def start_twin(town: City, tmp_path: Path) -> Child:
