@@ -84,7 +84,8 @@ class AccessUnit:
     """One picture as the camera sent it: NAL units without start codes, in decoding order.
 
     `rtp_time` is unwrapped, in 90 kHz ticks; `arrival_ns` is CLOCK_BOOTTIME of its first packet;
-    `lost` says that packets are known to be missing in it or just before it.
+    `lost` says that packets are known to be missing in it or just before it, `whole` that the picture itself
+    has all of its own.
     """
 
     nals: tuple[bytes, ...]
@@ -92,6 +93,7 @@ class AccessUnit:
     arrival_ns: int
     keyframe: bool
     lost: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

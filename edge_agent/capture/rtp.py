@@ -45,7 +45,9 @@ class AccessUnits:
         self._stamp = 0
         self._size = 0
         self._open = False  # a packet of the current picture has come
-        self._holed = False
+        self._holed = False  # packets are missing in the current picture or just before it
+        self._broken = False  # in it
+        self._hole_ahead = self._hole_before = False  # before the next one, before the current one
         self._ended_by_marker = False
         self._repeated = False  # same timestamp as the picture that a marker has just ended
         self._marker_lies = False
@@ -86,8 +88,11 @@ class AccessUnits:
                 self.cycles += 1
             if stamp != self._stamp or not self._open:
                 self._begin(stamp, arrival_ns, done)
+            elif self._hole_ahead:
+                self._hole_ahead, self._broken = False, True
             self._size += size - at + _PACKET_COST
             if not take(packet, at, size) or self._size > LARGEST_UNIT:
+                self._broken = True
                 self._spoil()
             if second & 0x80 and not self._marker_lies and self._has_picture():
                 self._finish(done, by_marker=True)
@@ -110,6 +115,8 @@ class AccessUnits:
             self.lost += missing
         if sequence < self._next:
             self.cycles += 1
+        self._broken |= self._open  # its end may be missing
+        self._hole_ahead = True
         self._spoil()
         return True
 
@@ -117,6 +124,7 @@ class AccessUnits:
         if self._open:
             self._finish(done, by_marker=False)
         self._repeated = self._ended_by_marker and stamp == self._stamp
+        self._hole_before, self._hole_ahead = self._hole_ahead, False
         self._open = True
         self._stamp = stamp
         self._arrival_ns = arrival_ns
@@ -137,8 +145,9 @@ class AccessUnits:
     def _finish(self, done: list[AccessUnit], *, by_marker: bool) -> None:
         rules = self._rules
         nals = self._carried + [n for n in self._depacketizer.close() if len(n) > rules.header_size]
+        broken = self._broken
         self._carried = []
-        self._open = False
+        self._open = self._broken = False
         self._size = 0
         pictures = [nal for nal in nals if rules.is_picture(rules.nal_type(nal))]
         if len(nals) > MOST_NALS:
@@ -149,12 +158,13 @@ class AccessUnits:
             return
         if self._repeated and not rules.first_slice(pictures[0]):
             self._marker_lies = True  # this is the rest of the picture before
-            self._holed = True
+            self._holed = broken = True
         self._ended_by_marker = by_marker
         self._unwrap()
-        done.append(
-            AccessUnit(tuple(nals), self._rtp_time, self._arrival_ns, rules.keyframe(nals), self._holed)
-        )
+        whole = not broken and (not self._hole_before or rules.first_slice(pictures[0]))
+        lost = self._holed or not whole
+        keyframe = rules.keyframe(nals)
+        done.append(AccessUnit(tuple(nals), self._rtp_time, self._arrival_ns, keyframe, lost, whole))
         self._holed = False
 
     def _unwrap(self) -> None:

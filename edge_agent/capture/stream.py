@@ -87,7 +87,7 @@ class Stream:
         self._learn(unit)
         if unit.lost and self._begun:
             self._begun = False
-            self.lost_since_ns = unit.arrival_ns
+            self.lost_since_ns = self._run[-1].boot_ns if self._run else unit.arrival_ns
             self._append(runs, self.finish())
         if not self._begun and not self._may_begin(unit):
             return
@@ -104,7 +104,8 @@ class Stream:
                 self.sets.take(nal)
 
     def _may_begin(self, unit: AccessUnit) -> bool:
-        return unit.keyframe and not unit.lost and self.sets.complete()
+        """A keyframe that is all there, even right behind a hole: GStreamer begins anew for each viewer."""
+        return unit.keyframe and unit.whole and self.sets.complete()
 
     def _place(self, unit: AccessUnit) -> Placed:
         if self.timeline is None:

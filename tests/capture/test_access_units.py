@@ -22,9 +22,14 @@ def units_of(codec: Codec, don: bool = False) -> AccessUnits:
     return AccessUnits(h265.RULES, H265Depacketizer(don))
 
 
-def packets_of(shown: Clip, start: int = 0) -> list[bytes]:
-    packetizer = Packetizer(shown.codec, sequence=start)
+def packets_of(shown: Clip, start: int = 0, limit: int = 400) -> list[bytes]:
+    packetizer = Packetizer(shown.codec, sequence=start, limit=limit)
     return [p for nals, t in zip(shown.units, shown.stamps, strict=True) for p in packetizer.pack(nals, t)]
+
+
+def slices_of(codec: Codec, nals: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    rules = h264.RULES if codec is Codec.H264 else h265.RULES
+    return tuple(nal for nal in nals if rules.is_picture(rules.nal_type(nal)))
 
 
 @BOTH
@@ -152,7 +157,22 @@ def test_a_new_source_begins_anew_without_counting_a_loss() -> None:
     done = units.feed(again, 1)
     assert [u.nals for u in done] == list(shown.units)
     assert [u.lost for u in done[:2]] == [True, False]
+    assert done[0].whole
     assert units.lost == 0
+
+
+@BOTH
+def test_a_keyframe_behind_a_hole_is_whole_unless_it_misses_something_itself(codec: Codec) -> None:
+    shown = clip(codec)
+    packets = packets_of(shown, limit=60)
+    stamps = [struct.unpack_from(">I", p, 4)[0] // 3600 for p in packets]
+    before, first = stamps.index(9), stamps.index(10)
+    last = stamps.index(11) - 1
+    for dropped, keyframes in ((range(before, first), 4), ((last - 1,), 3), ((last,), 3)):
+        kept = [p for i, p in enumerate(packets) if i not in dropped]
+        done = units_of(codec).feed(kept, 1)
+        assert any(u.lost for u in done)
+        assert sum(u.keyframe and u.whole for u in done) == keyframes
 
 
 def test_stamps_count_on_past_32_bits() -> None:
@@ -231,3 +251,5 @@ def test_unmarked_pictures_are_exactly_those_sent(codec: Codec, faults: list[tup
     assert all(isinstance(u, AccessUnit) and u.nals for u in done)
     if not mutated:
         assert {u.nals for u in done[1:-1] if not u.lost} <= set(shown.units)
+        sent = {slices_of(codec, nals) for nals in shown.units}
+        assert {slices_of(codec, u.nals) for u in done[1:-1] if u.whole} <= sent
