@@ -119,6 +119,7 @@ def status_cameras(cameras: Cameras, stats: dict[StreamKey, StreamStats], zone: 
             "channel": w.camera.channel,
             "state": w.health.state.value,
             "since": local_time(w.health.since.wall_us, zone),
+            "since_us": w.health.since.wall_us,
             "reason": "" if w.health.state is Sight.UP else cause(w),
             "streams": {
                 role.value: _stream(stats[key])

@@ -273,10 +273,11 @@ class IcccClient:
         args: dict[str, JsonValue] = {
             "camera": camera, "role": role.value, "from_us": from_us, "to_us": to_us, "speed": speed,
         }  # fmt: skip
-        asked = Asked(from_us, to_us, time.monotonic())
+        asked_s = time.monotonic()
         ordered = self._orders.begin(site, "playback.start", args, operator, reason)
         try:
-            started = _started(ordered.wait(BEGUN, timeout_s)[0])
+            reply, _s = ordered.wait(BEGUN, timeout_s)
+            started = _started(reply)
         except UplinkError:
             ordered.forget()
             raise
@@ -288,6 +289,7 @@ class IcccClient:
             self._orders.send(site, op, args, operator, reason)
 
         receiver = PlaybackReceiver(started, role, self._opener(site), stream, from_us, to_us)
+        asked = Asked(from_us, to_us, asked_s, messages.wall_us(reply.ts))
         playback = PlaybackStream(receiver, started, asked, ordered, command, send)
         self._media.attach(started.session, playback)
         playback.on_close(lambda: self._media.detach(started.session, playback))

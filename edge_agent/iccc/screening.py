@@ -23,7 +23,8 @@ from edge_agent.iccc.playback import (
     PlaybackItem,
     PlaybackReceiver,
 )
-from edge_agent.uplink.messages import LiveStarted, Reply, wall_us
+from edge_agent.uplink.messages import LiveStarted, Reply
+from edge_agent.uplink.playback import END_OF_FOOTAGE
 
 QUEUE_ITEMS = 4096
 QUEUE_BYTES = 64 * 1024**2
@@ -38,11 +39,12 @@ Send = Callable[[str, dict[str, JsonValue]], None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for, and when (monotonic), just before the command was sent."""
+    """What was asked for, and when: our monotonic clock just before, the box's wall clock as it began."""
 
     from_us: int
     to_us: int
     asked_s: float
+    box_us: int
 
 
 class PlaybackStream:
@@ -64,7 +66,7 @@ class PlaybackStream:
         self.asked_s = asked.asked_s
         self.receiver = receiver
         self.dropped = 0
-        self._to_us = asked.to_us
+        self._rest_us = min(asked.to_us, asked.box_us - LIVE_EDGE_US)
         self._ordered = ordered
         self._command, self._send = command, send
         self._journey = Journey(asked.from_us)
@@ -135,6 +137,11 @@ class PlaybackStream:
             self.dropped += 1
             self._cut = TOO_SLOW
 
+    @property
+    def reach_us(self) -> int:
+        """Shown, or told to be missing, up to here."""
+        return self._journey.reach_us
+
     def on_close(self, closer: Callable[[], None]) -> None:
         self._closers.append(closer)
 
@@ -180,11 +187,11 @@ class PlaybackStream:
             self._end(PlaybackEnd(f"nothing came for {SILENT_S:.0f} s", complete=False))
 
     def _end_if_all_here(self, reply: Reply, heard_s: float, now_s: float) -> None:
+        """Of what was recorded after the start, the box may have read only a part."""
         sent = reply.data.result.get("records")
         reason = str(reply.data.result.get("ended") or CommandRefused(reply))
         if sent == self.receiver.next_number:
-            edge_us = wall_us(reply.ts) - LIVE_EDGE_US
-            rest = self._journey.rest(min(self._to_us, edge_us)) if reason == "end of footage" else None
+            rest = self._journey.rest(self._rest_us) if reason == END_OF_FOOTAGE else None
             self._ready += [] if rest is None else [rest]
             self._end(PlaybackEnd(reason, complete=True))
         elif not isinstance(sent, int) or now_s - max(heard_s, self._fed_s) > STRAGGLERS_S:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pydantic import JsonValue, ValidationError
+
 from edge_agent.errors import FormatError
 from edge_agent.uplink.messages import (
     Birth,
@@ -21,6 +23,7 @@ from edge_agent.uplink.messages import (
     Message,
     RingState,
     State,
+    timestamp,
     wall_us,
 )
 
@@ -141,6 +144,23 @@ def picture_taken(site: SiteView, camera_id: str, taken_us: int) -> SiteView:
         site,
         cameras=tuple(replace(c, picture_us=taken_us) if c.id == camera_id else c for c in cameras),
     )
+
+
+def cameras_listed(site: SiteView, listed: JsonValue, now_us: int) -> SiteView:
+    """The result of `cameras.list`. What cannot be read is left out, and so is what is known already."""
+    for told in listed if isinstance(listed, list) else ():
+        since_us = told.get("since_us") if isinstance(told, dict) else None
+        if not isinstance(told, dict) or not isinstance(since_us, int):
+            continue
+        read = {"id": told.get("id"), "state": told.get("state"), "cause": told.get("reason", "")}
+        try:
+            state = CameraState.model_validate(read | {"since": timestamp(since_us)})
+        except ValidationError:
+            continue
+        camera = site.camera(state.id)
+        if camera is not None and camera.since_us is None:
+            site, _ = _camera(site, state, now_us)
+    return site
 
 
 def _born(site: SiteView, birth: Birth, now_us: int, retained: bool) -> Step:

@@ -19,6 +19,7 @@ from edge_agent.iccc.sites import (
     FeedEntry,
     SiteView,
     Step,
+    cameras_listed,
     hear,
     ledger_looked,
     pass_time,
@@ -67,6 +68,23 @@ class Desk:
             for camera in site.cameras
             if camera.state in ("up", "unknown") and (site.id, camera.id) not in self._stills
         ]
+
+    def without_states(self) -> list[tuple[str, str]]:
+        """(site, session) of those online of whose cameras nothing has been heard yet."""
+        return [
+            (site.id, site.session)
+            for site in self._sites.values()
+            if site.presence == "online"
+            and site.session
+            and site.cameras
+            and all(camera.since_us is None for camera in site.cameras)
+        ]
+
+    def listed(self, site_id: str, cameras: JsonValue) -> None:
+        """What a site answered to `cameras.list`."""
+        site = self._sites.get(site_id)
+        if site is not None:
+            self._settle((cameras_listed(site, cameras, time.time_ns() // 1000), ()))
 
     def take(self, fact: Fact) -> None:
         now_us = time.time_ns() // 1000

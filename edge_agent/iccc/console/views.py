@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from edge_agent.iccc.sites import CameraView, FeedEntry, LedgerView, SiteView
 
-_TRUST = ("not trusted", "from its battery clock", "by NTP", "by the witness")
+_CLOCKS = ("not set", "not confirmed by a time server", "set by NTP", "set by the witness")
 _WORDS = {"up": "seeing", "dark": "not seeing", "suspect": "being checked", "unknown": "not known"}
 GB = 1e9
 
@@ -70,8 +70,8 @@ def facts(site: SiteView) -> list[JsonValue]:
     if site.ledger is not None:
         rows.append(ledger_fact(site.ledger))
     if site.clock is not None:
-        tone = "warn" if site.clock.trust < 2 else ""
-        rows.append(["Clock", f"set {_TRUST[site.clock.trust]}" if site.clock.trust else "not set", tone])
+        tone = "" if site.clock.trust else "warn"
+        rows.append(["Clock", _CLOCKS[site.clock.trust], tone])
     if site.host is not None:
         rows.append(["Box up for", _span(site.host.uptime_s), ""])
         if site.host.cpu_percent is not None:
