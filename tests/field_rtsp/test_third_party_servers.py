@@ -153,7 +153,10 @@ def _is_slice(nal: bytes, codec: Codec) -> bool:
 
 
 def has_gstreamer() -> bool:
-    asked = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    asked = (
+        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer;"
+        "Gst.init(None); assert all(map(Gst.ElementFactory.find, ('x264enc', 'x265enc', 'rtph265pay')))"
+    )
     found = Path(DEBIAN_PYTHON).exists()
     return (
         found
