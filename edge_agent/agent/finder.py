@@ -6,21 +6,27 @@ their recorder is found. Runs in its own thread because ONVIF blocks.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
+import contextlib
+import logging
 from dataclasses import dataclass
 from threading import Event
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from edge_agent.agent import locate
+from edge_agent.agent.locate import Place
+from edge_agent.capture import device, sweep, templates, web
+from edge_agent.capture.channels import Identity
 from edge_agent.capture.device import DeviceReport
 from edge_agent.capture.device_events import EventSource
-from edge_agent.capture.ports import CredentialGate
+from edge_agent.capture.ports import CredentialGate, Door
 from edge_agent.clock import Clock
 from edge_agent.config import CameraEntry, Config, Recorder
 from edge_agent.errors import ConfigError, DeviceError
 from edge_agent.events import Fact, Inbox
 from edge_agent.model import Camera, Credentials, Endpoint
 from edge_agent.supervisor import Beat
+
+log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 3.0
 LONGEST_RETRY_S = 60.0
@@ -70,6 +76,8 @@ class Finder:
         self._clock = clock
         self._inbox = inbox
         self._again = Event()
+        self._by_onvif: set[str] = set()
+        self._macs: dict[str, str] = {}  # of the recorders that answered, to know them after a DHCP change
 
     def rediscover(self) -> None:
         """Ask every recorder again now. Any thread."""
@@ -106,8 +114,7 @@ class Finder:
             if isinstance(source, CameraEntry):
                 self._inbox.put(CameraPlaced(self._clock.now(), camera_by_hand(source)))
             else:
-                address, port = self.locate(source, stop)
-                self._inbox.put(self._question(source, address, port))
+                self._inbox.put(self._find(source, stop))
         except DeviceError as error:
             # asking again with the same wrong password would lock the account: leave it alone
             final = error.step == "auth"
@@ -124,38 +131,62 @@ class Finder:
             return None if final else retry_s
         return None
 
-    def locate(self, recorder: Recorder, stop: Event) -> tuple[str, int]:
-        """Address and ONVIF port: configured, or discovered."""
-        if recorder.address:
-            return resolve(recorder.address), recorder.onvif_port or 80
-        from edge_agent.capture import discovery
+    def _find(self, recorder: Recorder, stop: Event) -> RecorderFound:
+        """Where it is, then who it is: by ONVIF, else by its maker's stream URLs. Raises DeviceError."""
+        place = locate.locate(recorder, self._config.discovery, stop)
+        try:
+            return self._interview(recorder, place)
+        except DeviceError as error:
+            return self._without_onvif(recorder, self._place_now(recorder, place, error, stop), error)
 
-        found = discovery.discover(
-            self._config.discovery.interfaces,
-            stop=stop,
-            on_found=lambda device: bool(recorder.endpoint) and device.epr == recorder.endpoint,
+    def _place_now(self, recorder: Recorder, place: Place, error: DeviceError, stop: Event) -> Place:
+        """Nothing answers where the recorder was: look for it elsewhere. Raises DeviceError."""
+        rtsp_port = recorder.rtsp_port or RTSP_PORT
+        if error.step != "reachable" or web.answers(place.address, rtsp_port):
+            return place
+        elsewhere = locate.moved(recorder, self._macs.get(recorder.name, ""), self._config.discovery, stop)
+        if elsewhere is None or elsewhere.address == place.address:
+            raise error
+        log.warning("%s moved from %s to %s", recorder.name, place.address, elsewhere.address)
+        return elsewhere
+
+    def _without_onvif(self, recorder: Recorder, place: Place, error: DeviceError) -> RecorderFound:
+        """Raises the error of ONVIF when RTSP does not answer either, else RTSP's own."""
+        if error.step == "reachable" and place.port:
+            with contextlib.suppress(DeviceError):
+                return self._interview(recorder, place)  # it moved, and ONVIF answers there
+        port = recorder.rtsp_port or RTSP_PORT
+        credentials = credentials_of(recorder)
+        barred = credentials is not None and not self._gate.may_try(place.address, credentials, Door.RTSP)
+        # cameras that ONVIF named once play on under its URLs, whatever ONVIF does now
+        if recorder.name in self._by_onvif or barred or not web.answers(place.address, port):
+            raise error
+        make, found = templates.cameras(
+            place.address, port, recorder.brand, credentials, self._gate, recorder.channels
         )
-        if recorder.endpoint:
-            found = [f for f in found if f.epr == recorder.endpoint]
-        if not found:
-            raise DeviceError(
-                "reachable",
-                f"{recorder.name}: no recorder answered the discovery; check that it is on and that ONVIF is "
-                "enabled in its network menu, or set recorders.address",
-            )
-        if len(found) > 1:
-            addresses = ", ".join(sorted(f.address for f in found))
-            raise DeviceError(
-                "reachable",
-                f"{recorder.name}: {len(found)} devices answered ({addresses}); "
-                "set recorders.address for each",
-            )
-        return found[0].address, found[0].port
+        mac = place.mac or sweep.macs().get(place.address, "")
+        self._macs[recorder.name] = mac
+        identity = Identity(manufacturer=make.name, mac=mac, address=place.address)
+        log.warning(
+            "%s: %d cameras found by the usual URLs of %s, because ONVIF does not work: %s",
+            recorder.name,
+            len(found),
+            make.name,
+            error,
+        )
+        return self._found(recorder, place, DeviceReport(identity, None, found, ()))
 
-    def _question(self, recorder: Recorder, address: str, port: int) -> RecorderFound:
-        from edge_agent.capture import device
+    def _interview(self, recorder: Recorder, place: Place) -> RecorderFound:
+        if not place.port:
+            raise DeviceError("services", f"{place.address} does not answer in ONVIF")
+        report = device.probe(
+            place.address, place.port, credentials_of(recorder), clock=self._clock, gate=self._gate
+        )
+        self._by_onvif.add(recorder.name)
+        self._macs[recorder.name] = report.identity.mac or place.mac
+        return self._found(recorder, place, report)
 
-        report = device.probe(address, port, credentials_of(recorder), clock=self._clock, gate=self._gate)
+    def _found(self, recorder: Recorder, place: Place, report: DeviceReport) -> RecorderFound:
         wanted = set(recorder.channels)
         cameras = tuple(
             Camera(
@@ -176,13 +207,13 @@ class Finder:
         return RecorderFound(
             self._clock.now(),
             recorder.name,
-            address,
+            place.address,
             identity.manufacturer,
             identity.model,
             identity.serial,
             report.clock_offset_s,
             cameras,
-            _event_source(recorder, address, report),
+            _event_source(recorder, place.address, report),
         )
 
 
@@ -238,19 +269,7 @@ def endpoint(camera: str, url: str) -> Endpoint:
     credentials = (
         Credentials(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     )
-    return Endpoint(bare, resolve(host), port, credentials)
-
-
-def resolve(host: str) -> str:
-    """A literal address as it is; a name through DNS. Raises DeviceError."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-    except OSError as error:
-        raise DeviceError("reachable", f"{host}: the name cannot be resolved ({error.strerror})") from error
+    return Endpoint(bare, locate.resolve(host), port, credentials)
 
 
 def _wait_either(stop: Event, other: Event, seconds: float) -> bool:

@@ -8,6 +8,7 @@ each camera was, so that recording after a restart need not wait for discovery a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from edge_agent.config import CameraEntry
 from edge_agent.model import Camera, Credentials, Endpoint
 
 _CAMERAS: TypeAdapter[tuple[Camera, ...]] = TypeAdapter(tuple[Camera, ...])
+
+_GUESSED = re.compile(r"(mac|ip):[^/]*/channel-\d+$")  # the uid of a camera found by its maker's usual URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def admit(
     """
     ids = dict(roster.ids)
     admitted: list[Camera] = []
-    for camera in sorted(seen, key=lambda c: (c.recorder, c.channel or 0, c.uid)):
+    for fresh in sorted(seen, key=lambda c: (c.recorder, c.channel or 0, c.uid)):
+        camera = _recognised(fresh, ids, roster.last)
         entry = _entry_for(camera, entries)
         if entry is not None:
             ids[camera.uid] = entry.id
@@ -62,6 +66,20 @@ def remembered(roster: Roster, credentials: Mapping[str, Credentials | None]) ->
         for camera in roster.last
         if camera.recorder in credentials
     )
+
+
+def _recognised(camera: Camera, ids: Mapping[str, str], last: Iterable[Camera]) -> Camera:
+    """The camera under the uid that its socket has already, when ONVIF was off now or then.
+
+    Without ONVIF a recorder tells no serial number; its MAC or address and the channel must do.
+    """
+    if camera.uid in ids:
+        return camera
+    for known in last:
+        same_socket = (known.recorder, known.channel) == (camera.recorder, camera.channel)
+        if same_socket and (_GUESSED.match(known.uid) or _GUESSED.match(camera.uid)):
+            return replace(camera, uid=known.uid)
+    return camera
 
 
 def _merged(last: Iterable[Camera], seen: list[Camera]) -> tuple[Camera, ...]:

@@ -25,6 +25,11 @@ class Brand:
     realm: re.Pattern[str]
     onvif_port: int = 80
 
+    @property
+    def tells_password(self) -> bool:
+        """Each URL is an attempt to log in."""
+        return "{password}" in self.main
+
 
 BRANDS = {
     brand.name: brand
@@ -57,6 +62,10 @@ BRANDS = {
         Brand("uniview", "/unicast/c{n}/s0/live", "/unicast/c{n}/s1/live", re.compile(r"Uniview|^UNV", re.I)),
     )
 }
+
+
+# The makers' own protocols, open even where RTSP and ONVIF are off.
+BY_PORT = {34567: "xm", 37777: "dahua"}
 
 
 def fingerprint(realm: str, server: str = "") -> Brand | None:

@@ -6,11 +6,11 @@ The file holds digests keyed with a secret of the box, so that whoever reads it 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from edge_agent import durable
 from edge_agent.capture.lockout import MAX_STANDINGS, Lockouts, Standing
 from edge_agent.capture.ports import Door
 
@@ -32,20 +32,11 @@ class LockoutFile:
         return self.lockouts.revision != self._saved
 
     def save(self) -> None:
-        """Durable: new file, fsync, rename, directory. Raises OSError."""
+        """Durable when it returns. Raises OSError."""
         revision = self.lockouts.revision
         standings = self.lockouts.worth_keeping()
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"v": 1, "refused": {p: _plain(s) for p, s in standings.items()}}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        document = {"v": 1, "refused": {pair: _plain(standing) for pair, standing in standings.items()}}
+        durable.replace(self._path, json.dumps(document, indent=1).encode())
         self._saved = revision
 
 

@@ -38,7 +38,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A device that answered. `address` is where the answer came from, `port` where its ONVIF should be."""
+    """A device that answered. `address` is where the answer came from, `port` where its ONVIF should be;
+    port 0: it answered a sweep, and not in ONVIF.
+    """
 
     epr: str
     address: str
@@ -49,6 +51,8 @@ class Found:
     name: str = ""
     hardware: str = ""
     mac: str = ""
+    maker: str = ""  # a guess, when a sweep found it and ONVIF did not answer
+    ports: tuple[int, ...] = ()  # those that a sweep found open
 
     @property
     def foreign(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, ledger, local, ring, tools
+from edge_agent.cli import camera, city, discover, ledger, local, ring, tools
 from edge_agent.errors import EdgeAgentError
 from edge_agent.log import redact
 
@@ -50,7 +50,7 @@ def _options(
 app.command()(local.run)
 app.command()(local.status)
 app.command()(local.snapshot)
-app.command()(tools.discover)
+app.command()(discover.discover)
 app.command()(city.demo)
 app.command()(ledger.audit)
 app.add_typer(camera.app, name="camera")

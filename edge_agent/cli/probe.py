@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from edge_agent.agent.finder import Finder, camera_by_hand, credentials_of
-from edge_agent.capture import lockout_file
+from edge_agent.agent import locate
+from edge_agent.agent.finder import RTSP_PORT, camera_by_hand, credentials_of
+from edge_agent.capture import device, lockout_file, templates
+from edge_agent.capture.channels import Channel
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.ports import CredentialGate, StreamStats
@@ -77,31 +79,41 @@ def stream(name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate |
 
 def _recorder(config: Config, recorder: Recorder, seconds: float, gate: CredentialGate) -> bool:
     """All of ONVIF's steps, then a picture from every channel."""
-    from edge_agent.capture import device
-
     print(f"{recorder.name}:")
     try:
-        clock = SystemClock()
-        address, port = Finder(config, clock, BoundedInbox(), gate).locate(recorder, Event())
-        report = device.probe(
-            address,
-            port,
-            credentials_of(recorder),
-            clock=clock,
-            gate=gate,
-            on_step=lambda step: print(f"  {step.name}: {redact(step.sentence)}"),
-        )
+        channels = _channels(config, recorder, gate)
     except DeviceError as error:
         print(f"  {error.step}: {redact(str(error))}")
         return False
     streams = [
         (f"channel {channel.number} {role}", endpoint)
-        for channel in report.channels
+        for channel in channels
         for role, endpoint in (("main", channel.main), ("sub", channel.sub))
         if endpoint is not None
     ]
     good = [stream(name, endpoint, seconds, gate) for name, endpoint in streams]
     return all(good)
+
+
+def _channels(config: Config, recorder: Recorder, gate: CredentialGate) -> tuple[Channel, ...]:
+    """By ONVIF, else by the maker's usual URLs. Raises DeviceError."""
+    place = locate.locate(recorder, config.discovery, Event())
+    credentials = credentials_of(recorder)
+    try:
+        return device.probe(
+            place.address,
+            place.port or locate.ONVIF_PORT,
+            credentials,
+            clock=SystemClock(),
+            gate=gate,
+            on_step=lambda step: print(f"  {step.name}: {redact(step.sentence)}"),
+        ).channels
+    except DeviceError as error:
+        print(f"  {error.step}: {redact(str(error))}")
+    port = recorder.rtsp_port or RTSP_PORT
+    make, found = templates.cameras(place.address, port, recorder.brand, credentials, gate, recorder.channels)
+    print(f"  without ONVIF: {len(found)} cameras by the usual URLs of {make.name}")
+    return found
 
 
 def _kept_lockouts(config: Config) -> LockoutFile:

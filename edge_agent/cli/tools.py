@@ -1,16 +1,14 @@
-"""`discover` and `config check`: what works without a running daemon."""
+"""`config check`: what works without a running daemon."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
 import typer
 
 from edge_agent import config as configuration
-from edge_agent.cli.context import ConfigOption, JsonOption, config_path, print_json
+from edge_agent.cli.context import config_path
 
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 
@@ -43,37 +41,3 @@ def _notes(config: configuration.Config) -> list[str]:
     if not config.recorders and not config.cameras:
         notes.append("no recorder and no camera is configured: run `edge-agent discover`")
     return notes
-
-
-def discover(
-    interface: Annotated[
-        list[str] | None, typer.Option("--interface", "-i", help="Ask on this interface only; repeatable.")
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds to listen in each round.")] = 1.5,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Find ONVIF recorders and cameras on the local network."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from edge_agent.capture import discovery
-
-    console = Console(stderr=True)
-    with console.status("asking the local network for cameras..."):
-        found = discovery.discover(
-            tuple(interface or ()),
-            timeout_s=timeout,
-            stop=Event(),
-            on_found=lambda device: console.print(f"  {device.address} answered"),
-        )
-    if json:
-        print_json([asdict(f) for f in found])
-        return
-    if not found:
-        console.print("No device answered. Is the recorder on, in this network, with ONVIF enabled?")
-        raise typer.Exit(1)
-    table = Table("address", "port", "name", "model", "endpoint")
-    for device in found:
-        table.add_row(device.address, str(device.port), device.name, device.hardware, device.epr)
-    Console().print(table)

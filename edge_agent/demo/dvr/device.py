@@ -100,4 +100,12 @@ class Device:
         faults = self.recorder.faults.device
         xaddr = f"http://{self._onvif.addresses(local_address).http}{onvif_device.DEVICE_PATH}"
         scopes = onvif_device.scopes(self.recorder)
-        return Announcement(self.endpoint, scopes, xaddr, faults.probe_types, faults.probe_header)
+        return Announcement(
+            self.endpoint,
+            scopes,
+            xaddr,
+            faults.probe_types,
+            faults.probe_header,
+            faults.probe_deaf,
+            faults.probe_silent,
+        )

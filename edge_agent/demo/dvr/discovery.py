@@ -35,6 +35,8 @@ class Announcement:
     xaddr: str
     types: bool = True
     header: bool = True
+    deaf: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def probe_matches(probe: Probe, announcement: Announcement) -> bytes:
     ).encode()
 
 
-class DiscoveryResponder(asyncio.DatagramProtocol):
+class DiscoveryResponder:
     """Answers on the given interfaces only: one socket on the group, one on the recorder's own address.
 
     Without interfaces nothing is opened and nothing answered.
@@ -114,7 +116,7 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
         self._answers.setblocking(False)
         self._answers.bind((self._host, 0))
         for bound in (_group_socket(self._interfaces), _bound_socket(self._host)):
-            transport, _ = await running.create_datagram_endpoint(lambda: self, sock=bound)
+            transport, _ = await running.create_datagram_endpoint(lambda: _Ear(self), sock=bound)
             self._transports.append(transport)
 
     def close(self) -> None:
@@ -125,11 +127,13 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
             self._answers.close()
             self._answers = None
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+    def heard(self, data: bytes, addr: tuple[str, int], multicast: bool) -> None:
         probe = parse_probe(data)
         if probe is None or self._answers is None:
             return
         announcement = self._announce(self._local_address(addr))
+        if announcement.silent or (announcement.deaf and multicast):
+            return
         if matches(probe, announcement):
             with contextlib.suppress(OSError):  # the prober is gone or unreachable; it will probe again
                 self._answers.sendto(probe_matches(probe, announcement), addr)
@@ -141,6 +145,20 @@ class DiscoveryResponder(asyncio.DatagramProtocol):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
             route.connect(peer)
             return str(route.getsockname()[0])
+
+
+class _Ear(asyncio.DatagramProtocol):
+    """One of the two sockets."""
+
+    def __init__(self, responder: DiscoveryResponder) -> None:
+        self._responder = responder
+        self._multicast = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._multicast = transport.get_extra_info("sockname")[0] == GROUP
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._responder.heard(data, addr, self._multicast)
 
 
 def _group_socket(interfaces: tuple[str, ...]) -> socket.socket:

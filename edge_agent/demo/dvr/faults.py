@@ -126,6 +126,8 @@ class DeviceFaults:
     odd_topics: bool = False  # vendor prefixes, a trailing `/.`, and an empty notification before each one
     probe_types: bool = True  # False: ProbeMatches without Types
     probe_header: bool = True  # False: ProbeMatches without a SOAP header
+    probe_deaf: bool = False  # hears no multicast, as behind a switch that drops it
+    probe_silent: bool = False  # answers no probe at all
 
 
 @dataclass(frozen=True, slots=True)
