@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 0.2
 FIRST_PICTURE_EVERY_S = 300.0
 SAVE_PAUSE_S = 2.0
+REDISCOVER_PAUSE_S = 60.0
 
 
 class Owner:
@@ -61,14 +62,14 @@ class Owner:
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
         self.beats = Beats(self)
-        self._lockouts_due_s = 0.0
+        self._lockouts_due_s = self._rediscover_due_s = 0.0
         self._reactions: dict[type[Fact], Callable[..., None]] = {
             RecorderFound: self._recorder_found,
             RecorderFailed: self._recorder_failed,
             CameraPlaced: self._camera_placed,
             StreamStarted: self._stream_started,
             StreamLost: self._stream_lost,
-            HostChecked: self.cameras.checked,
+            HostChecked: self._host_checked,
             DeviceEvent: self.cameras.hinted,
             EventsLost: self._events_lost,
             PictureReady: self.snapshots.came,
@@ -200,6 +201,14 @@ class Owner:
             log.error("%s: %s; camera ids may change at the next start", self._roster_path, error.strerror)
 
     # Sight.
+
+    def _host_checked(self, fact: HostChecked) -> None:
+        """A recorder that is gone from its address may have got another one."""
+        self.cameras.checked(fact)
+        now = self.parts.clock.monotonic()
+        if not fact.reachable and now >= self._rediscover_due_s:
+            self._rediscover_due_s = now + REDISCOVER_PAUSE_S
+            self.parts.finder.rediscover()
 
     def _stream_started(self, fact: StreamStarted) -> None:
         self._settle(self.cameras.started(fact))
