@@ -88,19 +88,20 @@ def main() -> None:
 
 def _observe(watch: Stopwatch, report: Path, after_s: float, for_s: float) -> None:
     time.sleep(after_s)
-    began_s, before = time.monotonic(), _reading(watch)
+    cost_s = _cost_s()
+    began_s, before = time.monotonic(), _reading(watch, cost_s)
     time.sleep(for_s)
-    spent_s = {room: s - before.get(room, 0.0) for room, s in _reading(watch).items()}
+    spent_s = {room: s - before.get(room, 0.0) for room, s in _reading(watch, cost_s).items()}
     took_s = time.monotonic() - began_s
     fresh = report.with_suffix(".new")
     fresh.write_text(json.dumps({room: s / took_s for room, s in spent_s.items()}), encoding="utf-8")
     fresh.rename(report)
 
 
-def _reading(watch: Stopwatch) -> dict[str, float]:
+def _reading(watch: Stopwatch, cost_s: float) -> dict[str, float]:
     """CPU seconds so far: by room, and for the threads without a stopwatch by thread."""
     reading = {room: watch.spent_ns[room] / 1e9 for room, _, _ in SEAMS}
-    reading[SELF] = watch.calls * _cost_s()
+    reading[SELF] = watch.calls * cost_s
     timed_s = 0.0
     for thread in threading.enumerate():
         if thread.ident is not None and thread.name != "observer":
