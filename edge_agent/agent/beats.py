@@ -41,7 +41,9 @@ class Beats:
         self._owner.parts.alive.beat(now)
         if seconds >= self._next_mark:
             self._next_mark = seconds + MARK_EVERY_S
-            self._mark()
+            self._mark(now)
+            for gap in self._owner.gaps.tell():
+                self._owner.journal.gap(gap)
         if seconds >= self._next_look:
             self._next_look = seconds + LOOK_EVERY_S
             self._owner.footage.look()
@@ -53,12 +55,12 @@ class Beats:
         """A heartbeat at the next tick: the link came up."""
         self._next_heartbeat = 0.0
 
-    def _mark(self) -> None:
+    def _mark(self, now: Instant) -> None:
         """One small leaf a minute that binds every stream's records and every camera's state."""
         owner = self._owner
         segments = [ring.segment_number for ring in owner.parts.rings.values()]
         cameras = [MARKS[w.health.state] for w in owner.cameras]
-        owner.journal.mark(segments, owner.parts.ledger.acknowledged.beacon, cameras, owner.footage.tips())
+        owner.journal.mark(segments, owner.parts.ledger.acknowledged.beacon, cameras, owner.footage.mark(now))
 
     def _watch_clock(self, now: Instant) -> None:
         offset = now.wall_us - now.boot_ns // 1000

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.agent.outages import outages
 from edge_agent.agent.reports import base64_text
 from edge_agent.events import Fact
-from edge_agent.ledger.leaf import Tip, tips_root
-from edge_agent.model import Role
+from edge_agent.ledger import leaf
+from edge_agent.ledger.leaf import tips_root
+from edge_agent.model import Instant, Role, StreamKey
 from edge_agent.ring.facts import (
     EvictionDue,
     RingFaulted,
@@ -21,7 +22,8 @@ from edge_agent.ring.facts import (
     RingSynced,
 )
 from edge_agent.ring.reader import RingStat
-from edge_agent.seal.record import Record
+from edge_agent.seal.record import Record, Tip
+from edge_agent.seal.tips import TipsSealer
 
 if TYPE_CHECKING:
     from edge_agent.agent.journal import Journal
@@ -40,7 +42,9 @@ class Footage:
     def __init__(self, parts: Parts, journal: Journal) -> None:
         self._parts = parts
         self._journal = journal
-        self._tips: dict[Role, tuple[Tip, ...]] = {}
+        self._tips: dict[tuple[bytes, bytes], Tip] = {}  # by stream and epoch, since the last mark
+        self._newest: dict[bytes, bytes] = {}  # stream -> the epoch that runs
+        self._tips_sealer = TipsSealer(parts.box.box_id, parts.boot_id)
         self._faults: dict[Role, str] = {}
         self._stats: dict[Role, RingStat] = {}
         self._leaving: list[tuple[EvictionDue, Event]] = []
@@ -70,14 +74,29 @@ class Footage:
         if stream is not None and role in self._parts.rings:
             self._parts.rings[role].end_stream(stream)
 
-    def tips(self) -> bytes:
-        """One hash over every stream's newest synced record, for the minute mark."""
-        return tips_root(tip for tips in self._tips.values() for tip in tips)
+    def mark(self, now: Instant) -> bytes:
+        """One hash over what every stream and epoch has synced, for the minute mark.
+
+        The list behind it goes into the main ring, so that the mark can be checked against footage later.
+        Epochs that have ended are named once more and then forgotten.
+        """
+        tips = sorted(self._tips.values())
+        self._keep_list(tips, now)
+        self._tips = {key: tip for key, tip in self._tips.items() if self._newest[key[0]] == key[1]}
+        return tips_root(leaf.Tip(t.stream, t.epoch, t.n, t.digest) for t in tips)
+
+    def _keep_list(self, tips: list[Tip], now: Instant) -> None:
+        ring = self._parts.rings.get(Role.MAIN)
+        if ring is None or not tips:
+            return
+        record = self._tips_sealer.seal(tips, now)
+        if ring.reserve(Role.MAIN, len(record.raw)):
+            ring.put(StreamKey("tips", Role.MAIN), record)
 
     @property
     def durable(self) -> bool:
         """Has any footage reached the disk?"""
-        return any(self._tips.values())
+        return bool(self._tips)
 
     def coverage(
         self,
@@ -152,7 +171,9 @@ class Footage:
         self._journal.ring_opened(fact)
 
     def _synced(self, fact: RingSynced) -> None:
-        self._tips[fact.role] = tuple(Tip(t.stream, t.epoch, t.n, t.digest) for t in fact.tips)
+        for tip in fact.tips:
+            self._tips[tip.stream, tip.epoch] = tip
+            self._newest[tip.stream] = tip.epoch
 
     def _faulted(self, fact: RingFaulted) -> None:
         if fact.role not in self._faults:

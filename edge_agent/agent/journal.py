@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from edge_agent import __version__
+from edge_agent.agent.gaps import Gap
 from edge_agent.health.rules import Sight
 from edge_agent.ledger.leaf import CameraMark, mark
 from edge_agent.ledger.writer import LedgerWriter
@@ -54,6 +55,21 @@ class Journal:
 
     def camera(self, leaf: dict[str, Any]) -> None:
         self._ledger.append("camera", leaf, urgent=True)
+
+    def gap(self, gap: Gap) -> None:
+        """Recording of a stream paused; at most one leaf a stream and minute."""
+        self._ledger.append(
+            "gap",
+            {
+                "camera": gap.key.camera,
+                "role": gap.key.role.value,
+                "count": gap.count,
+                "since": timestamp(gap.since.wall_us),
+                "until": timestamp(gap.until.wall_us),
+                "lost_s": round(gap.lost_s, 1),
+                "text": gap.reason[:256],
+            },
+        )
 
     def recorder(self, name: str, address: str, step: str, sentence: str) -> None:
         """A recorder that answered before does not, or the other way round (`step` empty)."""

@@ -18,6 +18,7 @@ from edge_agent.agent.chores import ChoreDone, ChoreFailed
 from edge_agent.agent.config_watch import ConfigWatch
 from edge_agent.agent.finder import CameraPlaced, RecorderFailed, RecorderFound, credentials_of
 from edge_agent.agent.footage import Footage
+from edge_agent.agent.gaps import Gaps
 from edge_agent.agent.jobs import Jobs, snapshots_wanted
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.link import LinkDesk
@@ -52,6 +53,7 @@ class Owner:
         self.stream_ids: dict[StreamKey, bytes] = {}
         self.journal = Journal(parts.ledger, parts.run_id)
         self.footage = Footage(parts, self.journal)
+        self.gaps = Gaps()
         self.viewings = Viewings(self)
         self._last = parts.alive.previous()
         self.link = LinkDesk(self, self._last)
@@ -211,10 +213,12 @@ class Owner:
             self.parts.finder.rediscover()
 
     def _stream_started(self, fact: StreamStarted) -> None:
+        self.gaps.started(fact)
         self._settle(self.cameras.started(fact))
 
     def _stream_lost(self, fact: StreamLost) -> None:
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
+        self.gaps.lost(fact)
         self._settle(self.cameras.lost(fact))
         watched = self.cameras.get(fact.key.camera)
         if watched is not None and not watched.health.flowing and (host := watched.host()):

@@ -208,6 +208,10 @@ def test_a_rolled_back_box_fetches_range_by_range_and_does_not_hurry_for_nothing
     assert bench.kinds()[len(held) :] == ["rollback", "mark"]
     assert bench.ledger.signing
     assert bench.replicator.waiting() == 2, "what was adopted is not sent again"
+    assert bench.desk.heartbeat_part(bench.clock.monotonic()).leaves == ()
+    payload = bench.replicator.next_batch()
+    assert payload is not None, "the rollback is told in a batch at once, not with the next heartbeat"
+    assert Batch.decode(payload).first == len(held)
 
 
 def test_a_fork_is_told_and_what_was_signed_is_shown_once(directory: Path, tmp_path: Path) -> None:
