@@ -19,7 +19,6 @@ from typing import Any
 
 from bench.process import cpu_s
 from edge_agent import app
-from edge_agent import config as configuration
 from edge_agent.capture import fmp4, recorder, rtsp, rtsp_session, stream, visit
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.rtp import AccessUnits
@@ -83,7 +82,7 @@ def main() -> None:
         setattr(owner, name, watch.at(room, getattr(owner, name)))
     observer = (watch, Path(report), float(after_s), float(for_s))
     Thread(target=_observe, args=observer, name="observer", daemon=True).start()
-    sys.exit(app.run(configuration.load(Path(path))))
+    sys.exit(app.run(Path(path)))
 
 
 def _observe(watch: Stopwatch, report: Path, after_s: float, for_s: float) -> None:
