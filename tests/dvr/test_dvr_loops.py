@@ -206,6 +206,22 @@ def test_a_sender_report_says_when_and_how_much(cache: Path) -> None:
     assert rtp_time == player.rtp_time
 
 
+def test_every_second_report_jumps_when_told_to(cache: Path) -> None:
+    player = streamer(media.load(cache, LoopKey(1, False, SMALL)))
+    faults = dataclasses.replace(HEALTHY, sr_jump_s=-60.0)
+    wires = [player.frame(now, 1_790_000_000_000_000, faults) for now in (0.0, 6.0, 12.0)]
+    seconds = [int.from_bytes(wire[(at := wire.rindex(b"$\x01") + 12) : at + 4], "big") for wire in wires]
+    assert [each - seconds[1] for each in seconds] == [-60, 0, -60]
+
+
+def test_annexb_is_the_same_picture_as_one_unit_with_start_codes(cache: Path, on_the_wire: Wire) -> None:
+    loop = media.load(cache, LoopKey(1, False, SMALL))
+    (unit,) = on_the_wire(run(streamer(loop), 1, dataclasses.replace(HEALTHY, annexb=True)), Codec.H264)
+    (joined,) = unit.nals
+    pieces = joined.split(b"\x00\x00\x00\x01")
+    assert [piece for piece in pieces if piece[0] & 0x1F != 6] == list(loop.units[0].nals)
+
+
 def test_a_snapshot_is_a_jpeg_of_the_right_size(cache: Path) -> None:
     loop = media.load(cache, LoopKey(1, False, SMALL))
     picture = cv2.imdecode(np.frombuffer(media.jpeg_of(loop), np.uint8), cv2.IMREAD_COLOR)

@@ -1,6 +1,8 @@
-"""GStreamer's RTSP server with three live streams. Run by Debian's own Python, which has its bindings.
+"""GStreamer's RTSP server: three live streams, one over UDP only, one in MJPEG.
 
-/usr/bin/python3 tests/field_rtsp/gst_server.py 8554
+Run by Debian's own Python, which has its bindings.
+
+    /usr/bin/python3 tests/field_rtsp/gst_server.py 8554
 """
 
 import sys
@@ -8,10 +10,11 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-SOURCE = "videotestsrc is-live=true pattern=snow ! video/x-raw,width=160,height=96,framerate=25/1"
+SOURCE = "videotestsrc is-live=true pattern=snow ! video/x-raw,format=I420,width=160,height=96,framerate=25/1"
 X264 = "x264enc bitrate=300 key-int-max=25 speed-preset=ultrafast threads=1"
 X265 = "x265enc bitrate=300 key-int-max=25 speed-preset=ultrafast tune=zerolatency"
 PAY264, PAY265 = (f"rtph26{n}pay name=pay0 pt=96 config-interval=-1" for n in (4, 5))
@@ -19,6 +22,8 @@ LAUNCH = {
     "/h264": f"{SOURCE} ! {X264} tune=zerolatency ! {PAY264}",
     "/bframes": f"{SOURCE} ! {X264} bframes=2 b-adapt=false ! video/x-h264,profile=main ! {PAY264}",
     "/h265": f"{SOURCE} ! {X265} ! {PAY265}",
+    "/udp": f"{SOURCE} ! {X264} tune=zerolatency ! {PAY264}",
+    "/mjpeg": f"{SOURCE} ! jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 
 
@@ -31,6 +36,8 @@ def main() -> None:
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {launch} )")
         factory.set_shared(True)
+        if path == "/udp":
+            factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
         server.get_mount_points().add_factory(path, factory)
     server.attach(None)
     sys.stdout.write(f"{server.get_bound_port()}\n")

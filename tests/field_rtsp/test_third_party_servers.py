@@ -164,15 +164,18 @@ def has_gstreamer() -> bool:
     )
 
 
-@pytest.fixture(scope="module")
-def gstreamer(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def gst_server() -> Server:
     if not has_gstreamer():
         missing = "gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-{base,good,bad,ugly}"
         if os.environ.get("EDGE_AGENT_CI") == "1":
             pytest.fail(f"CI must have {missing}")
         pytest.skip(f"needs {missing}: apt-get install them to run this test")
-    server = Server(lambda port: [DEBIAN_PYTHON, str(GST_SERVER), str(port)])
-    return live_through(server, tmp_path_factory.mktemp("gst"))
+    return Server(lambda port: [DEBIAN_PYTHON, str(GST_SERVER), str(port)])
+
+
+@pytest.fixture(scope="module")
+def gstreamer(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return live_through(gst_server(), tmp_path_factory.mktemp("gst"))
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +229,25 @@ def test_gstreamer_killed_and_started_again_is_recorded_again_in_time(gstreamer:
 @pytest.mark.needs("ffmpeg")
 def test_another_camera_does_not_notice_gstreamer_dying(gstreamer: Outcome) -> None:
     gstreamer.assert_other_untouched()
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("udp", "the device streams over UDP only (461); allow RTSP over TCP in its network menu"),
+        ("mjpeg", "the device sends MJPEG; switch this stream to H.264 or H.265 in the device's menu"),
+    ],
+)
+def test_what_we_do_not_play_is_told_in_one_sentence(tmp_path: Path, path: str, sentence: str) -> None:
+    server, box = gst_server(), FieldBox(tmp_path / "ring")
+    try:
+        server.start()
+        box.record(key(path), Endpoint(f"rtsp://127.0.0.1:{server.port}/{path}", "127.0.0.1", server.port))
+        until(lambda: box.facts.lost(key(path)), 10, "the refusal")
+    finally:
+        box.stop()
+        server.kill()
+    assert box.facts.lost(key(path))[0].reason == sentence
 
 
 @pytest.mark.long
