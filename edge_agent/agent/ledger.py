@@ -40,6 +40,7 @@ class LedgerDesk:
         self._note_asked: float | None = None  # since when this connection waits for the note
         self._fetch: Want | None = None
         self._testified = False
+        self._told_early = False  # urgent facts went up whose leaves must follow as soon as they may
         self.reactions: dict[type[Fact], Callable[..., None]] = {
             LedgerSynced: self._synced,
             LedgerFaulted: self._faulted,
@@ -69,7 +70,12 @@ class LedgerDesk:
     def _synced(self, fact: LedgerSynced) -> None:
         """Urgent facts go at once; their places in the log only count once the log may be signed."""
         places = {} if fact.checkpoint else {"index": None, "leaf": None}
-        for event in self._uplink.replicator.synced(fact.size, fact.urgent):
+        hurry = self._told_early and bool(fact.checkpoint)
+        if fact.checkpoint:
+            self._told_early = False
+        elif fact.urgent:
+            self._told_early = True
+        for event in self._uplink.replicator.synced(fact.size, fact.urgent, hurry=hurry):
             if self._up:
                 self._uplink.control.send_event(event.model_copy(update=places))
         self._uplink.control.wake()
@@ -130,7 +136,7 @@ class LedgerDesk:
 
     def _repaired(self, fact: LedgerRepaired) -> None:
         """What was adopted is what the mirror holds: the rest follows from there."""
-        self._fetch = None
+        self._fetch, self._told_early = None, True
         self._uplink.replicator.confirmed(fact.base + fact.adopted, fact.at.boot_ns / 1e9)
 
     def _forked(self, fact: LedgerForked) -> None:

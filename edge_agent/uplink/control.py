@@ -236,7 +236,7 @@ class ControlLink:
                 self._take_command(payload)
             case topics.DownTopic(leaf=Down.COMMAND):
                 self._take_command(payload)
-            case topics.DownTopic(leaf=Down.WITNESS) if len(payload) <= MAX_NOTE:
+            case topics.DownTopic(leaf=Down.WITNESS) if 0 < len(payload) <= MAX_NOTE:  # empty: cleared
                 self._inbox.put(WitnessNoteArrived(self._clock.now(), payload))
             case topics.DownTopic(leaf=Down.WANT) if len(payload) <= MAX_NOTE:
                 self._inbox.put(LeavesWanted(self._clock.now(), payload))

@@ -97,9 +97,12 @@ class ReplicaPlan:
         if self._wants:
             return self._wants[0]
         waiting = self.size - self.sent
-        if waiting > IN_HEARTBEAT or (waiting > 0 and self.sent < self._hurry_to):
-            return self.sent, self.size
-        return None
+        return (self.sent, self.size) if waiting > IN_HEARTBEAT or self.hurried else None
+
+    @property
+    def hurried(self) -> bool:
+        """Leaves wait that go in a batch at once: the command centre cosigns those sooner."""
+        return self.sent < min(self._hurry_to, self.size)
 
     def took(self, first: int, end: int) -> None:
         if self._wants and self._wants[0][0] == first:
@@ -122,10 +125,13 @@ class Replicator:
 
     # Main thread.
 
-    def synced(self, size: int, urgent: Sequence[int]) -> list[EventData]:
-        """Leaves became durable; the answer are the events to send at once for the urgent ones."""
+    def synced(self, size: int, urgent: Sequence[int], *, hurry: bool = False) -> list[EventData]:
+        """Leaves became durable; the answer are the events to send at once for the urgent ones.
+
+        `hurry`: do not leave them to the next heartbeat, urgent or not.
+        """
         with self._lock:
-            self._plan.synced(size, urgent=bool(urgent))
+            self._plan.synced(size, urgent=hurry or bool(urgent))
         return [event for index in urgent if (event := self._event(index)) is not None]
 
     def confirmed(self, size: int, now: float) -> None:
@@ -144,7 +150,8 @@ class Replicator:
         with self._lock:
             self._plan.check(now)
             first, end = self._plan.sent, self._plan.size
-            batch = self._batch(first, end) if end - first <= IN_HEARTBEAT else None
+            rides = end - first <= IN_HEARTBEAT and not self._plan.hurried
+            batch = self._batch(first, end) if rides else None
             if batch is None:
                 return LedgerPart(first=first, fetch=asked)
             self._plan.took(first, batch.end)
