@@ -124,9 +124,11 @@ class EventLane:
     def leave(self) -> None:
         """Give the pull point back. The thread ends with its pull, which the device then cuts short."""
         self._stop.set()
-        point = self._point
-        if point is not None:
-            point.unsubscribe()
+        until = self._clock.monotonic() + FAREWELL_S
+        while self.running and self._point is None and self._clock.monotonic() < until:
+            self._thread.join(0.05)  # it is being made: the device may hold it before we know
+        if self._point is not None:
+            self._point.unsubscribe()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -145,8 +147,6 @@ class EventLane:
         session = Session(source.address, source.port, source.credentials, self._clock, self._gate)
         session.prove()
         self._point = point = PullPoint.create(session, source.path, source.port, self._clock.monotonic())
-        if self._stop.is_set():  # `leave` came while the device was thinking
-            point.unsubscribe()
         while not self._stop.is_set():
             for notice in point.pull():
                 self._tell(notice)

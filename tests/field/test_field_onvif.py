@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from edge_agent.capture.device_events import DeviceEvent, EventKind, EventsLost,
 from edge_agent.capture.event_pool import EventPool, Pace
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.lockout_file import LockoutFile
+from edge_agent.capture.session import DEVICE_PATH, Session, envelope
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
@@ -94,6 +97,79 @@ def probe(dvr: VirtualDvr, gate: Lockouts, credentials: Credentials | None = Non
     return device.probe(dvr.host, dvr.http_port, given, clock=SystemClock(), gate=gate)
 
 
+def session_with(dvr: VirtualDvr, gate: Lockouts) -> Session:
+    session = Session(dvr.host, dvr.http_port, dvr.credentials, SystemClock(), gate)
+    session.prove()
+    return session
+
+
+def ask_who(session: Session) -> None:
+    body = '<GetDeviceInformation xmlns="http://www.onvif.org/ver10/device/wsdl"/>'
+    session.call(DEVICE_PATH, envelope(body))
+
+
+# Clocks and logins.
+
+
+@pytest.mark.parametrize("skew_s", [7 * 3600, -8 * 365 * 86400])
+def test_case_01_a_recorder_hours_or_years_off_is_logged_in_to(
+    dvr: VirtualDvr, lockouts: Lockouts, skew_s: int
+) -> None:
+    dvr.control.set_device(clock_skew_s=skew_s, onvif_auth="token")
+
+    report = probe(dvr, lockouts)
+
+    assert report.clock_offset_s == pytest.approx(skew_s, abs=3)
+    assert len(report.channels) == 4
+    assert wrong(dvr) == 0
+
+
+def test_case_02_a_clock_stepped_mid_run_costs_one_refusal(dvr: VirtualDvr, lockouts: Lockouts) -> None:
+    dvr.control.set_device(onvif_auth="token")
+    session = session_with(dvr, lockouts)
+    late = dvr.control.count("onvif_refused_late")
+
+    dvr.control.set_device(clock_skew_s=-3600)
+    for _ in range(5):
+        ask_who(session)
+
+    assert dvr.control.count("onvif_refused_late") == late + 1
+    assert wrong(dvr) == lockouts.standing(dvr.host, dvr.credentials).wrong == 0
+
+
+@pytest.mark.parametrize("manners", ["needs-auth", "local-only", "minute-61"])
+def test_case_03_a_clock_told_badly_is_no_obstacle(dvr: VirtualDvr, lockouts: Lockouts, manners: str) -> None:
+    dvr.control.set_device(date_time=manners, onvif_auth="token")
+
+    assert len(probe(dvr, lockouts).channels) == 4
+
+
+def test_case_04_eight_threads_at_seven_hours_skew_are_never_refused(
+    dvr: VirtualDvr, lockouts: Lockouts
+) -> None:
+    dvr.control.set_device(clock_skew_s=7 * 3600, onvif_auth="token")
+    session = session_with(dvr, lockouts)
+    refused = dvr.control.count("onvif_faults")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: ask_who(session), range(80)))
+
+    assert dvr.control.count("onvif_faults") == refused
+
+
+def test_case_05_a_recorder_that_knows_only_zulu_time_is_served(dvr: VirtualDvr, lockouts: Lockouts) -> None:
+    dvr.control.set_device(zulu_only=True, onvif_auth="token", clock_skew_s=19_800)
+
+    assert len(probe(dvr, lockouts).channels) == 4
+
+
+def test_case_06_digest_alone_with_sha256_and_stale_nonces(dvr: VirtualDvr, lockouts: Lockouts) -> None:
+    dvr.control.set_device(onvif_auth="digest", sha256=True, nonce_life_s=0.05)
+
+    assert len(probe(dvr, lockouts).channels) == 4
+    assert wrong(dvr) == 0
+
+
 def test_case_07_wrong_password_costs_two_answers(dvr: VirtualDvr, lockouts: Lockouts, eyes: Eyes) -> None:
     """Eight streams play and ONVIF is asked, when the password changes and everything is cut."""
     eyes.open(dvr)
@@ -170,6 +246,37 @@ def test_case_07_a_changed_password_does_not_end_streams_that_play(
 
     assert wrong(dvr) == 2
     assert eyes.states().count("playing") == 8
+
+
+# Answers that are none, and addresses that lead elsewhere.
+
+
+@pytest.mark.parametrize("manners", ["hang", "drip", "flood", "html"])
+def test_case_09_a_mad_web_server_costs_bounded_time_and_memory(
+    dvr: VirtualDvr, lockouts: Lockouts, manners: str
+) -> None:
+    dvr.control.set_device(http=manners)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+
+    with pytest.raises(DeviceError):
+        device.probe(
+            dvr.host, dvr.http_port, dvr.credentials, clock=SystemClock(), gate=lockouts, timeout_s=0.5
+        )
+
+    assert time.monotonic() - began < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 64 * 1024
+
+
+@pytest.mark.parametrize("claim", ["10.9.8.7:80", "0.0.0.0", "127.0.1.1:8106:8106", "192.168.1.64"])
+def test_case_10_only_the_reached_host_is_talked_to(dvr: VirtualDvr, lockouts: Lockouts, claim: str) -> None:
+    dvr.control.set_device(xaddr=claim)
+
+    report = probe(dvr, lockouts)
+
+    endpoints = [e for c in report.channels for e in (c.main, c.sub) if e]
+    assert len(endpoints) == 8
+    assert {(e.host, e.port) for e in endpoints} == {(dvr.host, dvr.rtsp_port)}
 
 
 # Events.

@@ -115,6 +115,7 @@ class DeviceFaults:
     lockout_after: int = 0  # wrong answers over RTSP and ONVIF together; 0 never locks
     http: HttpManners = HttpManners.GOOD
     onvif_auth: OnvifAuth = OnvifAuth.EITHER
+    onvif_users_apart: bool = False  # the account is good for RTSP alone
     date_time: DateTimeManners = DateTimeManners.GOOD
     clock_skew_s: float = 0.0
     clock_tolerance_s: float = 5.0

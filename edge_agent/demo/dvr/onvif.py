@@ -96,6 +96,9 @@ class OnvifService:
         if asked.operation in _OPEN and not (asked.operation == "GetSystemDateAndTime" and needs_auth):
             return None
         verdict = self._judge(request, asked)
+        if verdict is Verdict.GOOD and faults.onvif_users_apart:
+            self._recorder.accounts.wrong += 1
+            verdict = Verdict.WRONG
         if verdict is Verdict.GOOD:
             return None
         self._recorder.counts[f"onvif_refused_{verdict.value}"] += 1
