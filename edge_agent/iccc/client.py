@@ -246,7 +246,8 @@ class IcccClient:
                 "camera": camera, "role": role.value, "from_us": found.to_us, "to_us": to_us,
             }  # fmt: skip
             reply, _s = self._orders.carry_out(site, "ring.coverage", args, operator, reason, timeout_s)
-            found = found.then(read_coverage(reply.data.result, found.to_us, stream, opener))
+            now_us = messages.wall_us(reply.ts)
+            found = found.then(read_coverage(reply.data.result, found.to_us, now_us, stream, opener))
             if not found.from_us < found.to_us < to_us:
                 return found
         return found  # a camera that flaps for weeks: `to_us` says how far it was told

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge_agent.errors import FormatError, SealError
-from edge_agent.iccc.coverage import NOT_RUNNING
+from edge_agent.iccc.coverage import NOT_RUNNING, NOTHING_RECORDED
 from edge_agent.iccc.fmp4_view import view_init
 from edge_agent.iccc.live import LiveFragment, LiveInit
 from edge_agent.model import Role
@@ -27,7 +27,6 @@ LOST_ON_WAY = "footage was lost on the way here"
 DAMAGED = "footage is missing on the box's disk"
 TOO_SLOW = "the reader here was too slow"
 BOX_RESTARTED = "the box was restarted"
-NOTHING_RECORDED = "nothing is recorded"
 
 
 @dataclass(frozen=True, slots=True)

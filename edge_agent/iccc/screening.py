@@ -13,6 +13,7 @@ from types import TracebackType
 from pydantic import JsonValue
 
 from edge_agent.errors import UplinkError
+from edge_agent.iccc.coverage import LIVE_EDGE_US
 from edge_agent.iccc.live import LiveFragment
 from edge_agent.iccc.orders import FINAL, CommandRefused, Ordered
 from edge_agent.iccc.playback import (
@@ -30,7 +31,6 @@ QUEUE_ITEMS = 4096
 QUEUE_BYTES = 64 * 1024**2
 STRAGGLERS_S = 3.0  # records that the box has counted and that do not come are lost
 SILENT_S = 20.0  # a box that goes on sends a record every few seconds, at any speed
-LIVE_EDGE_US = 3_000_000  # what was recorded a moment ago is not on the disk yet
 _POLL_S = 0.25
 
 Command = Callable[[str, dict[str, JsonValue]], Reply]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from browser_page import browser as browser  # fixtures for the tests of this folder
+from browser_page import page as page
 
 from edge_agent.demo.city import City, CityOptions
 from edge_agent.demo.report import Ear

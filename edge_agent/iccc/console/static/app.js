@@ -1,5 +1,6 @@
 // The console's page: sites, cameras as tiles, the event feed. All text from outside goes through textContent.
-import { Tile, Viewer, stage } from "./tiles.js";
+import { Tile, stage } from "./tiles.js";
+import { Viewer } from "./viewer.js";
 import { ago, clockText, dayText, pill, timeText, glyph, make } from "./words.js";
 import { FaultPanel } from "./faults.js";
 
@@ -12,8 +13,8 @@ const tiles = new Map();
 const feed = [];
 let chosen = null;
 let skew = 0;             // the server's clock minus this browser's, so that ages are true on any PC
-const viewer = new Viewer($("viewer"));
 const now = () => Date.now() + skew;
+const viewer = new Viewer($("viewer"), now);
 
 // --- what arrives -----------------------------------------------------------------------------------
 
@@ -28,6 +29,8 @@ function listen() {
 }
 
 function take(message) {
+  $("empty-title").textContent = "No site has reported yet";
+  $("empty-text").textContent = "A box appears here as soon as its first message arrives.";
   skew = message.now_ms - Date.now();
   setLink(message.broker ? "Connected" : "The console has no broker connection", !message.broker);
   if (message.type === "all") {
@@ -205,6 +208,11 @@ window.edgeAgent = {
   live: (camera, role = "sub") => tiles.get(camera)?.startLive(role) ?? false,
   stop: (camera) => tiles.get(camera)?.stopLive(),
   open: (camera) => viewer.open(sites.get(chosen), cameraOf(chosen, camera)),
+  past: (ms) => viewer.timeline.choose(ms),
+  timeline: () => viewer.timeline.found,
+  timelinePoint: (ms) => viewer.timeline.point(ms),
+  lookAgain: () => viewer.timeline.load(),
+  pastStats: () => viewer.past?.stats() ?? null,
   cameras: () => [...tiles.keys()],
   stage,
 };

@@ -79,6 +79,12 @@ export function dayText(ms, zone) {
   return format(zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" }).format(ms);
 }
 
+/** The midnight before `ms` at the site. */
+export function zoneStart(ms, zone) {
+  const [h, m, s] = timeText(ms, zone).split(":").map(Number);
+  return Math.floor(ms / 1000) * 1000 - ((h * 60 + m) * 60 + s) * 1000;
+}
+
 /** `20:04:31 IST`; the Indian English locale knows the zone's short name. */
 export function clockText(ms, zone) {
   return timeText(ms, zone) + " " + zoneName(ms, zone);
