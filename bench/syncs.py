@@ -56,5 +56,5 @@ def calls(lines: Sequence[str], root: Path, from_s: float, to_s: float) -> Count
         if match and from_s <= float(match[1]) < to_s:
             path = Path(match[3])
             folder = path.parent if path.suffix else path
-            found[" ".join(folder.relative_to(root).parts), match[2]] += 1
+            found[" ".join(folder.relative_to(root).parts) or "state", match[2]] += 1
     return found
