@@ -16,6 +16,7 @@ from enum import StrEnum
 from edge_agent.capture import rtsp, rtsp_urls, sdp
 from edge_agent.capture.login import CredentialsRefused, Login
 from edge_agent.capture.ports import CredentialGate, Leave
+from edge_agent.capture.refusals import check, no_video
 from edge_agent.capture.rtsp import Reply
 from edge_agent.capture.rtsp_auth import Authorizer, strongest
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
@@ -28,14 +29,6 @@ KEEPALIVE_CLAIM_S = 1.0  # a device that never answers keep-alives must not hold
 TURN_S = 0.05  # how often we ask whether it is our turn to log in
 LONGEST_TURN_S = 15.0
 _MOST_UNANSWERED = 64
-
-_REFUSALS = {
-    403: "the account may not watch this channel (403)",
-    404: "the device knows no such stream (404)",
-    453: "the device's session limit is reached (453)",
-    461: "the device streams over UDP only (461); allow RTSP over TCP in its network menu",
-}
-_SPOKEN = {"JPEG": "MJPEG", "MP4V-ES": "MPEG-4", "MPV": "MPEG-1", "H263-1998": "H.263"}
 
 
 class State(StrEnum):
@@ -68,9 +61,21 @@ class RtspSession:
     """Opens one video track over interleaved TCP and keeps it alive. One thread; no I/O."""
 
     def __init__(
-        self, endpoint: Endpoint, now: float, *, gate: CredentialGate | None = None, step_s: float = STEP_S
+        self,
+        endpoint: Endpoint,
+        now: float,
+        *,
+        gate: CredentialGate | None = None,
+        open_udp: Callable[[], int] | None = None,
+        step_s: float = STEP_S,
     ) -> None:
-        """`gate` is asked before credentials are sent; without one they always are."""
+        """`gate` is asked before credentials are sent; without one they always are.
+
+        `open_udp` opens a pair of UDP ports and names the first. It is called only when the device refuses
+        TCP (461); packets then come there, and reports are wanted at the device's `rtcp_port`.
+        """
+        self.rtcp_port = 0
+        self._open_udp = open_udp
         self.state = State.OPTIONS
         self.media: sdp.Media | None = None
         self.server = ""
@@ -87,6 +92,7 @@ class RtspSession:
         self._aggregate = self._base = endpoint.url
         self._session = ""
         self._rtp_channel = 0
+        self._over_udp = False
         self._heard = False  # video has come; some servers never answer PLAY itself
         self._keepalive_s = LONGEST_KEEPALIVE_S
         self._keepalive_method = "OPTIONS"
@@ -268,24 +274,34 @@ class RtspSession:
         self._ask("DESCRIBE", self._endpoint.url, now, {"Accept": "application/sdp"})
 
     def _on_description(self, reply: Reply, now: float) -> None:
-        self._check(reply, "DESCRIBE")
+        check(reply, "DESCRIBE")
         try:
             description = sdp.parse(reply.body)
         except FormatError as error:
             raise SourceRefused(str(error)) from error
         self.media = description.video()
         if self.media is None:
-            raise SourceRefused(_no_video(description))
+            raise SourceRefused(no_video(description))
         base = reply.header("content-base") or reply.header("content-location") or self._endpoint.url
         self._base = rtsp_urls.here(base, self._endpoint.url)
         self._aggregate = rtsp_urls.resolve(description.control, self._base)
         self.state = State.SETUP
-        transport = "RTP/AVP/TCP;unicast;interleaved=0-1"
-        self._ask("SETUP", rtsp_urls.resolve(self.media.control, self._base), now, {"Transport": transport})
+        self._set_up(self.media, "RTP/AVP/TCP;unicast;interleaved=0-1", now)
+
+    def _set_up(self, media: sdp.Media, transport: str, now: float) -> None:
+        self._ask("SETUP", rtsp_urls.resolve(media.control, self._base), now, {"Transport": transport})
 
     def _on_setup(self, reply: Reply, now: float) -> None:
-        self._check(reply, "SETUP")
-        self._rtp_channel = rtsp_urls.interleaved_channel(reply.header("transport"))
+        if reply.status == 461 and self._open_udp is not None and self.media is not None:
+            first, self._open_udp = self._open_udp(), None
+            self._over_udp = True
+            self._set_up(self.media, f"RTP/AVP;unicast;client_port={first}-{first + 1}", now)
+            return
+        check(reply, "SETUP")
+        if self._over_udp:
+            self.rtcp_port = rtsp_urls.rtcp_port(reply.header("transport"))
+        else:
+            self._rtp_channel = rtsp_urls.interleaved_channel(reply.header("transport"))
         session, _, parameters = reply.header("session").partition(";")
         self._session = session.strip()
         self._keepalive_s = min(LONGEST_KEEPALIVE_S, rtsp_urls.session_timeout_s(parameters) * 0.4)
@@ -293,7 +309,7 @@ class RtspSession:
         self._ask("PLAY", self._aggregate, now, {"Range": "npt=0.000-"})
 
     def _on_play(self, reply: Reply, now: float) -> None:
-        self._check(reply, "PLAY")
+        check(reply, "PLAY")
         self._begin_playing(now)
 
     def _begin_playing(self, now: float) -> None:
@@ -307,23 +323,3 @@ class RtspSession:
         if reply.status >= 400 and request.method == self._keepalive_method:
             other = {"GET_PARAMETER": "OPTIONS", "OPTIONS": "GET_PARAMETER"}
             self._keepalive_method = other[request.method]
-
-    def _check(self, reply: Reply, method: str) -> None:
-        status = reply.status
-        if 200 <= status < 300:
-            return
-        if 300 <= status < 400:
-            raise SourceRefused(f"the device redirects {method} elsewhere ({status}); we do not follow")
-        if status in _REFUSALS:
-            raise SourceRefused(_REFUSALS[status])
-        if status >= 500:
-            raise SourceLost(f"the device failed at {method} ({status} {reply.reason})")
-        raise SourceRefused(f"the device refuses {method} ({status} {reply.reason})")
-
-
-def _no_video(description: sdp.Description) -> str:
-    names = sorted({m.encoding or "an unknown codec" for m in description.media if m.kind == "video"})
-    if not names:
-        return "the device describes no video on this stream"
-    sent = ", ".join(_SPOKEN.get(name, name) for name in names)[:100]
-    return f"the device sends {sent}; switch this stream to H.264 or H.265 in the device's menu"

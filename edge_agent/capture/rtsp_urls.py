@@ -49,6 +49,16 @@ def interleaved_channel(transport: str) -> int:
     return 0
 
 
+def rtcp_port(transport: str) -> int:
+    """Where the device wants our reports over UDP: the second of its `server_port`; 0 when it names none."""
+    for part in transport.split(";"):
+        name, _, value = part.strip().lower().partition("=")
+        if name == "server_port":
+            second = value.partition("-")[2].strip()
+            return int(second) if second.isascii() and second.isdigit() and 0 < int(second) < 65536 else 0
+    return 0
+
+
 def session_timeout_s(parameters: str) -> float:
     """`timeout=60` behind the session's id; nothing shorter than 5 s is believed."""
     name, _, value = parameters.strip().lower().partition("=")

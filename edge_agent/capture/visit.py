@@ -18,6 +18,7 @@ from edge_agent.capture import rtp
 from edge_agent.capture.ports import CredentialGate
 from edge_agent.capture.rtsp_session import RtspSession, State
 from edge_agent.capture.stream import Run, Stream
+from edge_agent.capture.udp import UdpPair
 from edge_agent.errors import SourceLost
 from edge_agent.model import Endpoint, Instant
 
@@ -72,6 +73,7 @@ class Visit:
         self._report_due_s = 0.0
         self._playing_since_s: float | None = None
         self._echo = (0, 0.0)
+        self._udp: UdpPair | None = None
         self._sock = _connect(endpoint)
         selector.register(self._sock, selectors.EVENT_WRITE, owner)
 
@@ -91,7 +93,10 @@ class Visit:
                 return False
             if mask & selectors.EVENT_WRITE:
                 self._send(self._session)
-            return bool(mask & selectors.EVENT_READ) and self._read(self._session, buffer, now)
+            more = bool(mask & selectors.EVENT_READ) and self._read(self._session, buffer, now)
+            if self._udp is not None:
+                self._read_udp(self._udp, self._session, now)
+            return more
         except OSError as error:
             raise SourceLost(f"connection lost: {error.strerror or error}") from error
 
@@ -102,6 +107,8 @@ class Visit:
                 raise SourceLost(f"no connection to {self._endpoint.host}:{self._endpoint.port} within 5 s")
             return
         self._session.tick(_seconds(now))
+        if self._udp is not None:
+            self._read_udp(self._udp, self._session, now)
         if self._session.state is State.PLAYING:
             self._check_silence(now)
             self._report(self._session, now)
@@ -115,6 +122,7 @@ class Visit:
     def close(self, now: Instant) -> socket.socket | None:
         """Give what is left to `on_run` and say TEARDOWN. The socket that is returned wants to be drained."""
         self._selector.unregister(self._sock)
+        self._close_udp()
         if self.stream is not None and (run := self.stream.finish()) is not None:
             self._on_run(run)
         try:
@@ -134,7 +142,28 @@ class Visit:
             where = f"{self._endpoint.host}:{self._endpoint.port}"
             raise SourceLost(f"no connection to {where}: {os.strerror(code)}")
         self._selector.modify(self._sock, selectors.EVENT_READ, self._owner)
-        return RtspSession(self._endpoint, _seconds(now), gate=self._gate)
+        return RtspSession(self._endpoint, _seconds(now), gate=self._gate, open_udp=self._open_udp)
+
+    def _open_udp(self) -> int:
+        """The device refuses TCP."""
+        pair = self._udp = UdpPair(self._sock)
+        for sock in (pair.rtp, pair.rtcp):
+            self._selector.register(sock, selectors.EVENT_READ, self._owner)
+        return pair.port
+
+    def _close_udp(self) -> None:
+        pair, self._udp = self._udp, None
+        if pair is not None:
+            for sock in (pair.rtp, pair.rtcp):
+                self._selector.unregister(sock)
+            pair.close()
+
+    def _read_udp(self, pair: UdpPair, session: RtspSession, now: Instant) -> None:
+        packets = pair.receive(now.boot_ns)
+        if packets:
+            self._take_video(session, packets, sum(map(len, packets)), now)
+        for report in pair.reports():
+            self._take_report(report, now)
 
     def _read(self, session: RtspSession, buffer: memoryview, now: Instant) -> bool:
         try:
@@ -179,7 +208,11 @@ class Visit:
             return
         self._report_due_s = _seconds(now) + REPORT_S
         echo, at_s = self._echo
-        session.report(rtp.receiver_report(self._ssrc, self.stream.access, echo, _seconds(now) - at_s))
+        report = rtp.receiver_report(self._ssrc, self.stream.access, echo, _seconds(now) - at_s)
+        if self._udp is None:
+            session.report(report)
+        elif session.rtcp_port:
+            self._udp.send_report(report, session.rtcp_port)
 
     def _check_stream(self, stream: Stream, now: Instant) -> None:
         run = stream.flush(now.boot_ns)

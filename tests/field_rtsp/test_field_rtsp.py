@@ -387,9 +387,11 @@ def test_mjpeg_is_refused_with_the_sentence_that_cures_it(half_minute: HalfMinut
     assert reasons == {"the device sends MJPEG; switch this stream to H.264 or H.265 in the device's menu"}
 
 
-def test_udp_only_is_refused_with_the_sentence_that_cures_it(half_minute: HalfMinute, tmp_path: Path) -> None:
+def test_neither_tcp_nor_udp_is_refused_with_the_sentence_that_cures_it(
+    half_minute: HalfMinute, tmp_path: Path
+) -> None:
     recorder = half_minute.recorders["silent"]
-    recorder.control.set_device(rtsp="udp-only")
+    recorder.control.set_device(rtsp="no-transport")
     box = FieldBox(tmp_path)
     box.record(main("udp"), recorder.endpoint(1))
     until(lambda: box.facts.lost(main("udp")), 10, "refused")

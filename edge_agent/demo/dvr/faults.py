@@ -40,7 +40,7 @@ class RtspManners(StrEnum):
     NEVER_PLAYS = "never-plays"  # answers all but PLAY
     DEAD = "dead"  # as silent, and open sessions stop without FIN: what a power cut looks like
     EARLY = "early"  # video comes before the reply to PLAY
-    UDP_ONLY = "udp-only"  # 461 to TCP
+    NO_TRANSPORT = "no-transport"  # 461 to every SETUP
 
 
 class SessionRefusal(StrEnum):

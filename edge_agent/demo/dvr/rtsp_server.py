@@ -128,7 +128,7 @@ class RtspConnection:
         channel = rtsp.interleaved_channel(request.headers.get("transport", ""))
         if name is None:
             return Response(404)
-        if channel is None or self._recorder.faults.device.rtsp is RtspManners.UDP_ONLY:
+        if channel is None or self._recorder.faults.device.rtsp is RtspManners.NO_TRANSPORT:
             return Response(461)
         limit = self._recorder.faults.device.session_limit
         if not self._session and limit and sum(1 for each in self._recorder.sessions if each.name) >= limit:
