@@ -6,9 +6,11 @@ from threading import Event, Thread
 
 import pytest
 
+from edge_agent.errors import SealError
 from edge_agent.model import Role
 from edge_agent.ring.layout import index_name, segment_name
 from edge_agent.ring.reader import Gap, RingReader
+from edge_agent.seal.opener import gap_of
 from edge_agent.seal.record import Kind
 
 FOREVER = 1 << 62
@@ -99,6 +101,38 @@ def test_a_sealed_gap_record_states_a_gap(bench, reader):
     assert reader.gaps(camera.stream, began, began + 10 * S) == [
         Gap(began + 2 * S, began + 8 * S, stated=True)
     ]
+
+
+def test_footage_after_a_gap_begins_with_the_record_that_explains_it(bench, reader):
+    writer, camera = bench.writer(), bench.channel()
+    began = bench.clock.wall_us
+    bench.record(writer, [camera], 2)
+    since = bench.clock.now()
+    bench.clock.advance(6)
+    for record in (*camera.begin(), camera.sealer.seal_gap("no packets", since, bench.clock.now())):
+        writer.put(camera.key, record)
+    bench.record(writer, [camera], 2)
+    kinds = [r.header.kind for r in reader.records(camera.stream, began, FOREVER)][12:16]
+    assert kinds == [Kind.KEY, Kind.INIT, Kind.GAP, Kind.FRAGMENT]
+    later = list(reader.records(camera.stream, bench.clock.wall_us - S, FOREVER))
+    assert Kind.GAP not in [r.header.kind for r in later], "whoever asks for later is not told of before"
+
+
+def test_stated_gaps_come_with_what_opens_them(bench, reader):
+    writer, camera = bench.writer(segment_s=2), bench.channel()
+    bench.record(writer, [camera], 3)
+    since = bench.clock.now()
+    bench.clock.advance(6)
+    writer.put(camera.key, camera.sealer.seal_gap("credit", since, bench.clock.now()))
+    bench.record(writer, [camera], 3)
+    ((key, gap),) = reader.stated(camera.stream, 0, FOREVER)
+    opener = bench.opener()
+    opener.open(key)
+    told_since, told_at, reason = gap_of(opener.open_gap(gap))
+    assert (told_since.wall_us, told_at.wall_us - since.wall_us, reason) == (since.wall_us, 6 * S, "credit")
+    with pytest.raises(SealError):
+        opener.open_gap(key)
+    assert not reader.stated(camera.stream, bench.clock.wall_us, FOREVER)
 
 
 def test_coverage_joins_what_only_a_segment_boundary_parts(bench, reader):
