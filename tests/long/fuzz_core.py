@@ -34,8 +34,9 @@ from edge_agent.capture import fmp4, picture_wire, rtp, sdp
 from edge_agent.capture.decode_child import ChildLost, DecodeChild
 from edge_agent.capture.h264 import RULES as H264
 from edge_agent.capture.h265 import RULES as H265
+from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.parameters import ParameterSets
-from edge_agent.capture.rtsp_session import RtspSession
+from edge_agent.capture.rtsp_session import RtspSession, State
 from edge_agent.capture.stream import Run, Stream, annexb
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
 from edge_agent.model import AccessUnit, Codec, Credentials, Endpoint
@@ -44,6 +45,7 @@ REFUSALS = (FormatError, SourceLost, SourceRefused)
 SLOWEST_S = 2.0  # of one core case, on a busy machine
 GROWTH_BYTES = 96 << 20
 DECODE_S = 8.0
+KEEPALIVE_S = 25.0
 ENDPOINT = Endpoint("rtsp://10.0.0.9/cam?channel=1", "10.0.0.9", 554, Credentials("admin", "p@ss"))
 CHALLENGE = b'WWW-Authenticate: Digest realm="Login to 4E01", nonce="%s", algorithm=MD5, qop="auth"\r\n'
 
@@ -185,12 +187,13 @@ def conversation(clips: Sequence[Clip]) -> Case:
     everything = [reply for script in scripts for reply in script]
 
     def case(rng: random.Random) -> None:
-        session = RtspSession(ENDPOINT, 0.0)
+        session = RtspSession(ENDPOINT, 0.0, gate=Lockouts())
         now = 0.0
         for reply in rng.choice(scripts):
-            now += rng.choice((0.0, 0.1, 2.0))
-            session.receive(mutated(reply, everything, rng) if rng.random() < 0.5 else reply, now)
+            now += KEEPALIVE_S if session.state is State.PLAYING else rng.choice((0.0, 0.1, 2.0))
             session.tick(now)
+            session.receive(mutated(reply, everything, rng) if rng.random() < 0.3 else reply, now)
+            session.report(b"RTCP")
             session.bytes_to_send()
         session.tear_down(now)
 
@@ -201,12 +204,12 @@ def packets(clips: Sequence[Clip]) -> Case:
     """Five pictures at a time into a stream that lives for fifty cases."""
     living: list[tuple[Stream, list[list[bytes]], int]] = []
     corpora = [_packed(c) for c in clips]
-    medias = [sdp.parse(c.sdp()).video() for c in clips]
+    medias = [[sdp.parse(c.sdp().replace(b"sprop", more, 1)).video() for more in _MODES] for c in clips]
 
     def case(rng: random.Random) -> None:
         if not living or rng.random() < 0.02:
             chosen = rng.randrange(len(clips))
-            media = medias[chosen]
+            media = rng.choice(medias[chosen])
             assert media is not None
             living[:] = [(Stream(media, fragment_s=0.2), corpora[chosen], 0)]
         stream, corpus, now_ns = living.pop()
@@ -227,7 +230,8 @@ def _write(run: Run) -> None:
 def fuzz_decode(count: int, seed: int) -> Tally:
     """Keyframes, wounded, through the real decode process; it is started anew when one kills it."""
     tally, rng = Tally("the decode process"), random.Random(f"{seed} decode")
-    corpus = [(c.codec, annexb(c.sets, AccessUnit(c.units[0], 0, 0, True))) for c in map(clip, Codec)]
+    clips = [clip(codec, b=b, width=width) for codec in Codec for b, width in ((0, 160), (2, 320))]
+    corpus = [(c.codec, annexb(c.sets, AccessUnit(c.units[0], 0, 0, True))) for c in clips]
     blobs = [blob for _, blob in corpus]
     child = DecodeChild()
     smallest = largest = psutil.Process(child.pid).memory_info().rss
@@ -255,9 +259,22 @@ def fuzz_decode(count: int, seed: int) -> Tally:
 
 
 def _packed(source: Clip) -> list[list[bytes]]:
+    """Pictures in packets, five at a time; the parameter sets of every second keyframe in one packet."""
     packer = Packetizer(source.codec)
-    pictures = [packer.pack(nals, stamp) for nals, stamp in zip(source.units, source.stamps, strict=True)]
+    pictures = []
+    for nals, stamp in zip(source.units, source.stamps, strict=True):
+        sets = [nal for nal in nals if nal in source.sets]
+        if sets and len(pictures) % 2:
+            pictures.append([packer.packet(_aggregate(sets, source.codec), stamp, marker=False)])
+            nals = nals[len(sets) :]
+        pictures.append(packer.pack(nals, stamp))
     return [list(chain.from_iterable(pictures[at : at + 5])) for at in range(0, len(pictures), 5)]
+
+
+def _aggregate(nals: Sequence[bytes], codec: Codec) -> bytes:
+    """STAP-A (RFC 6184 section 5.7.1) or AP (RFC 7798 section 4.4.2)."""
+    head = b"\x78" if codec is Codec.H264 else b"\x60\x01"
+    return head + b"".join(len(nal).to_bytes(2, "big") + nal for nal in nals)
 
 
 def _script(source: Clip) -> list[bytes]:
@@ -275,7 +292,10 @@ def _script(source: Clip) -> list[bytes]:
         ),
         frames[:3000] + reply(5, b"RTP-Info: url=trackID=0;seq=1;rtptime=0\r\n") + frames[3000:],
         frames + reply(6, b""),
-        _reply(7, b"", b"454 Session Not Found"),
+        _reply(7, CHALLENGE % b"new", b"401 Unauthorized") + frames,
+        reply(8, b""),
+        _reply(9, b"", b"400 Bad Request"),
+        _reply(10, b"", b"454 Session Not Found"),
     ]
 
 
@@ -283,6 +303,7 @@ def _reply(cseq: int, headers: bytes, status: bytes, body: bytes = b"") -> bytes
     return b"RTSP/1.0 %s\r\nCSeq: %d\r\nServer: Rtsp Server/3.0\r\n%s\r\n%s" % (status, cseq, headers, body)
 
 
+_MODES = (b"sprop", b"sprop-max-don-diff=1;sprop")  # decoding order numbers that nobody sends
 _AUDIO = "m=audio 0 RTP/AVP 8\r\na=control:trackID=1\r\na=rtpmap:8 PCMA/8000\r\n"
 
 
