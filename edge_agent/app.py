@@ -34,6 +34,7 @@ from edge_agent.events import BoundedInbox
 from edge_agent.host.alive import AliveFile
 from edge_agent.host.control import ControlSocket
 from edge_agent.host.facts import HostProbe
+from edge_agent.host.lock import sole_owner
 from edge_agent.host.notify import Notifier
 from edge_agent.host.timesync import ClockWatch
 from edge_agent.ledger.checkpoint import Verifier
@@ -78,15 +79,19 @@ def run(path: Path) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parts = build(config, SystemClock(ClockWatch()), notifier)
-    owner = Owner(parts, ConfigWatch(path, config))
-    _start(parts, config)
+    with sole_owner(config.state.directory, config.ring.directory):
+        _run(build(config, SystemClock(ClockWatch()), notifier), ConfigWatch(path, config), stop)
+    return 0
+
+
+def _run(parts: Parts, watch: ConfigWatch, stop: Event) -> None:
+    owner = Owner(parts, watch)
+    _start(parts, parts.config)
     try:
         owner.run(stop)
     finally:
-        notifier.stopping()
+        parts.notifier.stopping()
         _stop(parts, owner)
-    return 0
 
 
 def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
