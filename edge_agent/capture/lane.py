@@ -19,6 +19,7 @@ from edge_agent.capture.login import CredentialsRefused
 from edge_agent.capture.meter import Meter
 from edge_agent.capture.ports import CredentialGate, Door, StreamStats
 from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.sessions import SessionBudget
 from edge_agent.capture.stream import Stream, annexb
 from edge_agent.capture.visit import Pace, Visit
 from edge_agent.errors import SourceLost, SourceRefused
@@ -27,6 +28,7 @@ from edge_agent.model import AccessUnit, Instant, Keyframe, StreamKey, StreamSpe
 
 if TYPE_CHECKING:
     Drain = Callable[[socket.socket], None]
+    GiveWay = Callable[[StreamKey, StreamKey], None]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,10 @@ class Lane:
         drain: Drain,
         pace: Pace,
         gate: CredentialGate,
+        budget: SessionBudget,
+        give_way: GiveWay,
     ) -> None:
+        """`give_way(sub, main)` ends the visit of `sub`, so that `main` may have its session."""
         self.spec = spec
         self.recorder = recorder
         self._inbox = inbox
@@ -55,6 +60,9 @@ class Lane:
         self._drain = drain
         self._pace = pace
         self._gate = gate
+        self._budget = budget
+        self._server = f"{spec.endpoint.host}:{spec.endpoint.port}"
+        self._give_way = give_way
         self._visit: Visit | None = None
         self._announced = False
         self._refused = False
@@ -85,7 +93,7 @@ class Lane:
             if self._visit is not None:
                 self._visit.on_time(now)
                 self._meter.tick(self._visit, self.recorder, now)
-            elif now.boot_ns >= self._retry_at_ns and not self._barred():
+            elif now.boot_ns >= self._retry_at_ns and not self._barred() and self._has_room(now):
                 self._begin(now)
         except (SourceLost, SourceRefused) as end:
             self._lose(end, now)
@@ -95,6 +103,11 @@ class Lane:
         if self._visit is not None:
             self._visit.stream = None
         self._lose(SourceLost(reason), now)
+
+    def pause(self, now: Instant, other: StreamKey) -> None:
+        """Leave the session to a stream that matters more, until the budget lets us begin again."""
+        if self._visit is not None:
+            self._lose(SourceLost(f"the recorder's session limit: {other} goes first"), now)
 
     def stop(self, now: Instant, reason: str) -> None:
         """Leave the device with a TEARDOWN. The lane is not used again."""
@@ -122,6 +135,10 @@ class Lane:
         self._visit = Visit(
             self.spec.endpoint, self._selector, self, take, self._pace, now, floor_ns, self._gate
         )
+        self._budget.begun(self._server, self.spec.key)
+
+    def _has_room(self, now: Instant) -> bool:
+        return self._budget.may_begin(self._server, self.spec.key, now.boot_ns / 1e9)
 
     def _barred(self) -> bool:
         """Refused for good, unless another stream has shown since that the credentials are right."""
@@ -140,6 +157,7 @@ class Lane:
         if not self._announced and picture is not None:
             self._announced = True
             self._reason = ""
+            self._budget.played(self._server, self.spec.key, now.boot_ns / 1e9)
             log.info("%s: %s %d x %d", self.spec.key, picture.codec_string, picture.width, picture.height)
             size = (picture.width, picture.height)
             self._inbox.put(StreamStarted(now, self.spec.key, stream.codec, *size))
@@ -160,9 +178,13 @@ class Lane:
         self._reason = reason
         retry_in_s = 0.0 if auth else pause_s
         self._inbox.put(StreamLost(now, self.spec.key, self._since or now, reason, retry_in_s, refused, auth))
+        weaker = self._budget.refused(self._server, self.spec.key, end, now.boot_ns / 1e9)
+        if weaker is not None:
+            self._give_way(weaker, self.spec.key)
 
     def _leave(self, now: Instant, reason: str) -> None:
         visit, self._visit = self._visit, None
+        self._budget.ended(self._server, self.spec.key)
         if visit is None:
             return
         sock = visit.close(now)

@@ -19,6 +19,7 @@ from edge_agent.capture.lane import Lane
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.ports import CredentialGate, RecordSink, SealerFactory, StreamStats
 from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.sessions import SessionBudget
 from edge_agent.capture.visit import Pace
 from edge_agent.clock import Clock
 from edge_agent.events import Inbox
@@ -59,6 +60,7 @@ class CaptureLoop:
         self._sealer_for = sealer_for
         self._gather_s = gather_s
         self._gate = gate or Lockouts()
+        self._budget = SessionBudget()
         self._pace = Pace(fragment_s, silence_s)
         self._orders: deque[Callable[[Instant], None]] = deque()
         self._lanes: dict[StreamKey, Lane] = {}
@@ -144,13 +146,26 @@ class CaptureLoop:
         if before is not None:
             recorder.end_ns = before.recorder.end_ns
         self._lanes[spec.key] = Lane(
-            spec, recorder, self._inbox, self._selector, self._take_leave, self._pace, self._gate
+            spec,
+            recorder,
+            self._inbox,
+            self._selector,
+            self._take_leave,
+            self._pace,
+            self._gate,
+            self._budget,
+            self._give_way,
         )
 
     def _stop(self, key: StreamKey, reason: str, now: Instant) -> None:
         lane = self._lanes.pop(key, None)
         if lane is not None:
             lane.stop(now, reason)
+
+    def _give_way(self, weaker: StreamKey, stronger: StreamKey) -> None:
+        lane = self._lanes.get(weaker)
+        if lane is not None:
+            contain(partial(lane.pause, self._clock.now(), stronger), _ignore)
 
     def _renew(self, now: Instant) -> None:
         for lane in self._lanes.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_agent.capture import sdp
 from edge_agent.capture.rtsp import Reply
+from edge_agent.capture.sessions import MaybeSessionLimit, SessionLimitReached
 from edge_agent.errors import SourceLost, SourceRefused
 
 _REFUSALS = {
@@ -22,6 +23,10 @@ def check(reply: Reply, method: str) -> None:
         return
     if 300 <= status < 400:
         raise SourceRefused(f"the device redirects {method} elsewhere ({status}); we do not follow")
+    if status == 453:
+        raise SessionLimitReached(_REFUSALS[status])
+    if status == 403:
+        raise MaybeSessionLimit(_REFUSALS[status])
     if status in _REFUSALS:
         raise SourceRefused(_REFUSALS[status])
     if status >= 500:

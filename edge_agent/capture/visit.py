@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from edge_agent.capture import rtp
 from edge_agent.capture.ports import CredentialGate
 from edge_agent.capture.rtsp_session import RtspSession, State
+from edge_agent.capture.sessions import NeverPlayed
 from edge_agent.capture.stream import Run, Stream
 from edge_agent.capture.udp import UdpPair
 from edge_agent.errors import SourceLost
@@ -201,7 +202,8 @@ class Visit:
             self._playing_since_s = _seconds(now)
         heard_s = _seconds(self.last_packet) if self.last_packet else self._playing_since_s
         if _seconds(now) - heard_s > self._pace.silence_s:
-            raise SourceLost(f"no video packets for {self._pace.silence_s:g} s")
+            kind = SourceLost if self.last_packet else NeverPlayed
+            raise kind(f"no video packets for {self._pace.silence_s:g} s")
 
     def _report(self, session: RtspSession, now: Instant) -> None:
         if self.stream is None or _seconds(now) < self._report_due_s:

@@ -40,12 +40,17 @@ class Running:
 class Eyes:
     """The daemon's capture loop with nothing behind it, and the facts that it told."""
 
-    def __init__(self, gate: Lockouts) -> None:
+    def __init__(self, gate: Lockouts, silence_s: float = 5.0) -> None:
         self.inbox = BoundedInbox()
         self.facts: list[Fact] = []
         self._box, (_, self._public) = BoxKey(bytes(32)), generate_recipient()
         self.loop = CaptureLoop(
-            clock=SystemClock(), inbox=self.inbox, sink=Rings({}), sealer_for=self._sealer, gate=gate
+            clock=SystemClock(),
+            inbox=self.inbox,
+            sink=Rings({}),
+            sealer_for=self._sealer,
+            gate=gate,
+            silence_s=silence_s,
         )
         self._running = Running(self.loop)
 

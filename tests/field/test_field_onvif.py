@@ -21,7 +21,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
 from edge_agent.events import BoundedInbox
-from edge_agent.model import Credentials
+from edge_agent.model import Credentials, Role
 from edge_agent.seal.keys import BoxKey
 from edge_agent.supervisor import Worker
 
@@ -39,12 +39,12 @@ def eyes(lockouts: Lockouts) -> Iterator[Eyes]:
 
 
 @pytest.fixture
-def look() -> Iterator[Callable[[Lockouts], Eyes]]:
+def look() -> Iterator[Callable[..., Eyes]]:
     """Further capture loops, as after a restart of the agent."""
     opened: list[Eyes] = []
 
-    def make(gate: Lockouts) -> Eyes:
-        opened.append(Eyes(gate))
+    def make(gate: Lockouts, silence_s: float = 5.0) -> Eyes:
+        opened.append(Eyes(gate, silence_s))
         return opened[-1]
 
     yield make
@@ -189,7 +189,7 @@ def test_case_07_wrong_password_costs_two_answers(dvr: VirtualDvr, lockouts: Loc
 
 
 def test_case_07_a_restart_does_not_try_the_same_password_again(
-    dvr: VirtualDvr, tmp_path: Path, look: Callable[[Lockouts], Eyes]
+    dvr: VirtualDvr, tmp_path: Path, look: Callable[..., Eyes]
 ) -> None:
     path, sign = tmp_path / "lockouts.json", BoxKey(bytes(32)).sign
     kept = LockoutFile(path, sign)
@@ -425,3 +425,28 @@ def test_case_14_odd_topics_are_understood(dvr: VirtualDvr, listen: Callable[[],
         "VideoSource/SignalLoss",
         "VideoSource/MotionAlarm",
     }
+
+
+# A recorder that allows few sessions.
+
+
+@pytest.mark.parametrize("refusal", ["453", "403", "silent"])
+def test_a_session_limit_is_learnt_and_main_streams_go_first(
+    dvr: VirtualDvr, lockouts: Lockouts, look: Callable[..., Eyes], refusal: str
+) -> None:
+    """Five sessions for eight streams: all four main streams play, and what is left goes to a sub."""
+    dvr.control.set_device(session_limit=5, session_refusal=refusal)
+    eyes = look(lockouts, silence_s=1.0)
+    eyes.open(dvr)
+
+    def playing(role: Role) -> int:
+        stats = eyes.loop.stats()
+        return sum(1 for key, s in stats.items() if key.role is role and s.pictures and s.state == "playing")
+
+    eventually(lambda: playing(Role.MAIN) == 4, 25, "four main streams")
+    eventually(lambda: dvr.control.sessions() <= 5 or refusal == "silent", 5, "five sessions")
+    if refusal == "453":
+        asked = dvr.control.count("rtsp_setup")
+        time.sleep(2)
+        assert dvr.control.count("rtsp_setup") == asked
+        assert playing(Role.SUB) == 1
