@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,10 +100,8 @@ def make_recorders() -> dict[str, VirtualDvr]:
 @pytest.fixture(scope="module")
 def half_minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HalfMinute]:
     log: list[str] = []
-    listener = logging.Handler(logging.DEBUG)
-    listener.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger().addHandler(listener)
     with ExitStack() as stack:
+        stack.enter_context(heard(log))
         recorders = make_recorders()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(VirtualDvr.start, recorders.values()))
@@ -116,7 +114,19 @@ def half_minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HalfMinute
         live_through(told)
         stopping.close()
         yield told
-    logging.getLogger().removeHandler(listener)
+
+
+@contextmanager
+def heard(log: list[str]) -> Iterator[None]:
+    """Everything that the agent logs, down to the smallest detail."""
+    listener, logger = logging.Handler(), logging.getLogger("edge_agent")
+    listener.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
+    before = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(before)
+    logger.removeHandler(listener)
 
 
 def prepare(told: HalfMinute) -> None:
