@@ -99,8 +99,9 @@ class PlaybackStream:
     def next_item(self, timeout_s: float) -> PlaybackItem | None:
         """The next item, None when none comes in time. Renews the lease when due."""
         self._renew_if_due()
-        if not self._ready:
-            self._take_one(timeout_s)
+        until_s = time.monotonic() + timeout_s
+        while not self._ready and self._take_one(max(0.0, until_s - time.monotonic())):
+            pass  # what a seek has left behind, and gap records, are no items
         return self._ready.pop(0) if self._ready else None
 
     def seek(self, from_us: int, speed: float | None = None) -> None:
@@ -165,16 +166,18 @@ class PlaybackStream:
         self._items.put_nowait(numbered)  # the link's thread is the only one that puts
         return True
 
-    def _take_one(self, timeout_s: float) -> None:
+    def _take_one(self, timeout_s: float) -> bool:
+        """False when nothing came in time."""
         try:
             numbered = self._items.get(timeout=timeout_s)
         except queue.Empty:
             self._look_for_end()
-            return
+            return False
         with self._lock:
             self._held -= _size(numbered)
         if numbered.number >= self._from_number:
             self._ready += self._journey.take(numbered.item, numbered.lost)
+        return True
 
     def _look_for_end(self) -> None:
         if self._ended is not None:
