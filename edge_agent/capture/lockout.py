@@ -20,6 +20,7 @@ from edge_agent.capture.ports import Door, Leave
 from edge_agent.model import Credentials
 
 WRONG_ANSWERS_ALLOWED = 2
+LOCKED_S = 2700.0  # recorders lock for 5 to 30 minutes; then our one attempt is worth it again
 CLAIM_S = 5.0  # an answer that the device has not judged by then is given up
 MAX_STANDINGS = 256
 
@@ -44,6 +45,7 @@ class Standing:
     proven: frozenset[Door] = frozenset()
     attempts_left: int | None = None  # the device's own countdown, if it tells
     locked: bool = False  # the device says so
+    locked_at: float = 0.0  # monotonic; 0 after a restart of ours, when nothing better is known
 
     @property
     def wrong(self) -> int:
@@ -121,6 +123,7 @@ class Lockouts:
         self.revision = 0  # counts what is worth writing down
         self._secret = secret or os.urandom(32)
         self._monotonic = monotonic
+        self._born = monotonic()
         self._lock = Lock()
         self._standings = dict(kept or {})
         self._claims: dict[object, _Claim] = {}
@@ -143,7 +146,7 @@ class Lockouts:
         """
         pair, now = self._pair(address, credentials), self._monotonic()
         with self._lock:
-            allowed = self._standings.get(pair, Standing()).allowance(door)
+            allowed = self._of(pair).allowance(door)
             if not allowed:
                 return Leave.STOP
             self._claims = {a: c for a, c in self._claims.items() if c.until > now and a is not asker}
@@ -169,7 +172,10 @@ class Lockouts:
         pair = self._pair(address, credentials)
         with self._lock:
             self._claims.pop(asker, None)
-            standing = after_wrong_answer(self._standings.pop(pair, Standing()), door, text)
+            standing = after_wrong_answer(self._of(pair), door, text)
+            if standing.locked:
+                standing = replace(standing, locked_at=self._monotonic())
+            self._standings.pop(pair, None)
             while len(self._standings) >= MAX_STANDINGS:
                 self._standings.pop(next(iter(self._standings)))
             self._standings[pair] = standing
@@ -183,7 +189,7 @@ class Lockouts:
         pair = self._pair(address, credentials)
         with self._lock:
             self._claims.pop(asker, None)
-            before = self._standings.get(pair, Standing())
+            before = self._of(pair)
             after = after_right_answer(before, door)
             if after != before:
                 self._standings[pair] = after
@@ -192,7 +198,7 @@ class Lockouts:
     def standing(self, address: str, credentials: Credentials) -> Standing:
         pair = self._pair(address, credentials)
         with self._lock:
-            return self._standings.get(pair, Standing())
+            return self._of(pair)
 
     def sentence(self, address: str, credentials: Credentials) -> str:
         """Why we stopped and what to do, for the technician."""
@@ -208,6 +214,13 @@ class Lockouts:
         """What a restart must not forget: whoever was refused."""
         with self._lock:
             return {p: s for p, s in self._standings.items() if s.wrong or s.locked}
+
+    def _of(self, pair: str) -> Standing:
+        """A lock runs out; somebody else may have caused it. What we spent ourselves stays spent."""
+        standing = self._standings.get(pair, Standing())
+        if standing.locked and self._monotonic() - max(standing.locked_at, self._born) >= LOCKED_S:
+            return replace(standing, locked=False, attempts_left=None)
+        return standing
 
     def _pair(self, address: str, credentials: Credentials) -> str:
         text = "\0".join((address, credentials.username, credentials.password))

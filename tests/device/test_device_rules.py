@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from edge_agent.capture import addresses, brands, digest, lockout
 from edge_agent.capture.device_clock import read_clock
 from edge_agent.capture.lockout import Lockouts
+from edge_agent.capture.lockout_file import LockoutFile
+from edge_agent.capture.ports import Door, Leave
 from edge_agent.model import Credentials
+from edge_agent.seal.keys import BoxKey
 
 ALICE = Credentials("alice", "one")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -68,6 +72,105 @@ def test_a_locked_account_is_named_and_the_password_is_not() -> None:
     assert not standing.may_try
     assert "locked" in told
     assert "s3cret" not in told
+
+
+def test_a_lock_runs_out_but_two_wrong_answers_do_not() -> None:
+    now = [1000.0]
+    lockouts = Lockouts(monotonic=lambda: now[0])
+    lockouts.wrong("10.0.0.2", ALICE, "the account is locked")
+    assert not lockouts.may_try("10.0.0.2", ALICE)
+
+    now[0] += lockout.LOCKED_S
+    assert lockouts.may_try("10.0.0.2", ALICE)
+
+    lockouts.wrong("10.0.0.2", ALICE)
+    now[0] += 10 * lockout.LOCKED_S
+    assert not lockouts.may_try("10.0.0.2", ALICE)
+
+
+def test_what_is_on_its_way_counts_as_wrong_until_it_is_answered() -> None:
+    lockouts, streams = Lockouts(), [object() for _ in range(8)]
+
+    def ask(n: int) -> Leave:
+        return lockouts.ask("10.0.0.2", ALICE, streams[n], door=Door.RTSP)
+
+    assert [ask(n) for n in range(8)] == [Leave.GO] * 2 + [Leave.WAIT] * 6
+    lockouts.wrong("10.0.0.2", ALICE, asker=streams[0], door=Door.RTSP)
+    assert ask(2) is Leave.WAIT
+    lockouts.right("10.0.0.2", ALICE, asker=streams[1], door=Door.RTSP)
+    assert [ask(n) for n in (2, 3, 4)] == [Leave.GO, Leave.GO, Leave.WAIT]
+
+
+def test_a_claim_that_nobody_answers_runs_out() -> None:
+    now = [1000.0]
+    lockouts = Lockouts(monotonic=lambda: now[0])
+    for _ in range(2):
+        assert lockouts.ask("10.0.0.2", ALICE, object(), door=Door.RTSP, holds_s=5) is Leave.GO
+    assert lockouts.ask("10.0.0.2", ALICE, "third", door=Door.ONVIF) is Leave.WAIT
+
+    now[0] += 5.1
+
+    assert lockouts.ask("10.0.0.2", ALICE, "third", door=Door.ONVIF) is Leave.GO
+
+
+def test_a_door_that_is_open_stays_open_when_the_other_refuses() -> None:
+    """ONVIF users are a list of their own on some recorders: streams go on, ONVIF is not asked again."""
+    lockouts = Lockouts()
+    lockouts.right("10.0.0.2", ALICE, door=Door.RTSP)
+    for _ in range(2):
+        lockouts.wrong("10.0.0.2", ALICE, door=Door.ONVIF)
+
+    assert not lockouts.may_try("10.0.0.2", ALICE, Door.ONVIF)
+    assert lockouts.may_try("10.0.0.2", ALICE, Door.RTSP)
+
+    lockouts.wrong("10.0.0.2", ALICE, door=Door.RTSP)
+    assert not lockouts.may_try("10.0.0.2", ALICE, Door.RTSP)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from(Door), st.sampled_from(["ask", "wrong", "leave"])),
+        max_size=80,
+    )
+)
+def test_no_order_of_questions_sends_a_wrong_password_three_times(
+    steps: list[tuple[int, Door, str]],
+) -> None:
+    lockouts = Lockouts(monotonic=lambda: 0.0)
+    sent: dict[int, Door] = {}
+    refused = 0
+    for asker, door, what in steps:
+        if what == "ask" and asker not in sent:
+            if lockouts.ask("10.0.0.2", ALICE, asker, door=door) is Leave.GO:
+                sent[asker] = door
+        elif what == "wrong" and asker in sent:
+            lockouts.wrong("10.0.0.2", ALICE, asker=asker, door=sent.pop(asker))
+            refused += 1
+        elif what == "leave" and asker in sent:
+            lockouts.give_back(asker)
+            del sent[asker]
+        assert refused + len(sent) <= 2
+
+
+def test_refusals_outlive_a_restart_and_a_damaged_file_does_no_harm(tmp_path: Path) -> None:
+    path, sign = tmp_path / "lockouts.json", BoxKey(bytes(32)).sign
+    kept = LockoutFile(path, sign)
+    kept.lockouts.right("10.0.0.2", ALICE, door=Door.RTSP)
+    for _ in range(2):
+        kept.lockouts.wrong("10.0.0.2", ALICE, "You still have 4 attempt(s)")
+    assert kept.due
+    kept.save()
+    assert not kept.due
+
+    again = LockoutFile(path, sign).lockouts
+    assert again.standing("10.0.0.2", ALICE) == kept.lockouts.standing("10.0.0.2", ALICE)
+    assert again.may_try("10.0.0.2", ALICE, Door.RTSP)
+    assert LockoutFile(path, BoxKey(bytes(31) + b"1").sign).lockouts.may_try("10.0.0.2", ALICE)
+    assert b"one" not in path.read_bytes()
+
+    for damage in (b"", b"{", b'{"refused": []}', b'{"refused": {"a": {"onvif": "x"}}}', b"\xff\xfe"):
+        path.write_bytes(damage)
+        assert LockoutFile(path, sign).lockouts.may_try("10.0.0.2", ALICE)
 
 
 def test_digest_matches_the_example_of_rfc_7616() -> None:
