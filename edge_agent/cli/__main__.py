@@ -1,3 +1,3 @@
-from edge_agent.cli.main import main
+from edge_agent.cli.entry import main
 
 main()

@@ -152,8 +152,8 @@ def test_a_box_without_a_ledger_is_told_so(shop: Shop) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
 def test_somebody_who_may_not_read_is_told_what_to_do() -> None:
     program = (
-        "import os, sys; from edge_agent.cli import ledger, leaves, main; os.seteuid(65534); "
-        "sys.argv[1:] = ['ledger', 'show', '--config', sys.argv[1]]; main.main()"
+        "import os, sys; from edge_agent.cli import entry, ledger, leaves, main; os.seteuid(65534); "
+        "sys.argv[1:] = ['ledger', 'show', '--config', sys.argv[1]]; entry.main()"
     )
     with tempfile.TemporaryDirectory() as name:  # below tmp_path nobody but the tester may look
         Path(name).chmod(0o755)
