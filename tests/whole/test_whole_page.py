@@ -46,10 +46,10 @@ def wait_for_footage(page: Any, seconds: float) -> None:
 
 
 def test_a_past_minute_plays_from_a_click_on_the_time_line(viewer: Any) -> None:
-    wait_for_footage(viewer, 15)
+    wait_for_footage(viewer, 9)
     viewer.run("document.querySelector('[data-zoom=minutes]').click()")
     viewer.until(f"{FOUND} && {FOUND}.to_ms - {FOUND}.from_ms <= 600000")
-    at_ms = newest_end(viewer) - 12_000
+    at_ms = newest_end(viewer) - 8_000
     x, y = viewer.run(f"edgeAgent.timelinePoint({at_ms})")
     for kind in ("mousePressed", "mouseReleased"):
         viewer.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
@@ -68,7 +68,7 @@ def test_a_past_minute_plays_from_a_click_on_the_time_line(viewer: Any) -> None:
 
 
 def test_pause_holds_the_picture_and_live_comes_back(viewer: Any) -> None:
-    wait_for_footage(viewer, 10)
+    wait_for_footage(viewer, 9)
     viewer.run(f"edgeAgent.past({newest_end(viewer) - 8_000})")
     viewer.until("edgeAgent.pastStats()?.firstPictureMs != null", 15)
     viewer.run("document.querySelector('.viewer .do-pause').click()")

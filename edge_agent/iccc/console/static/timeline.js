@@ -164,7 +164,7 @@ export class Timeline {
     this.cursor.style.left = `${place}%`;
     this.cursor.classList.toggle("now", !this.chosen);
     const text = `${dayText(this.at, this.zone)}, ${timeText(this.at, this.zone)}`;
-    this.about.textContent = this.chosen ? text : `${text}, live`;
+    this.about.textContent = this.chosen ? text : `${text}, now`;
     this.track.setAttribute("aria-valuetext", `${text}, ${this.stateAt(this.at)}`);
     this.track.setAttribute("aria-valuenow", String(Math.round(Math.min(100, Math.max(0, place)))));
   }
