@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from threading import Event
 from typing import Annotated
 
 import typer
 
 from edge_agent.capture.wsd import Found
-from edge_agent.cli.context import ConfigOption, JsonOption, print_json
+from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_json
+from edge_agent.config import Discovery
+from edge_agent.errors import ConfigError
 
 
 def discover(
+    context: typer.Context,
     interface: Annotated[
         list[str] | None, typer.Option("--interface", "-i", help="Ask on this interface only; repeatable.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds to listen for answers.")] = 4.0,
     sweep: Annotated[
-        bool, typer.Option(help="If nobody answers, knock at every address of the local /24.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="If nobody answers, knock at every address of the local /24.",
+            show_default="as configured, else --sweep",
+        ),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find recorders and cameras on the local network: by ONVIF, else by knocking at every address."""
+    """Find recorders and cameras on the local network: by ONVIF, else by knocking at every address.
+
+    Interfaces and sweep are those of the configuration, if there is one that can be read.
+    """
     from rich.console import Console
 
     from edge_agent.capture import discovery
 
+    usual = _configured(context, config)
     console = Console(stderr=True)
     with console.status("asking the local network for cameras..."):
         found = discovery.discover(
-            tuple(interface or ()),
+            tuple(interface or usual.interfaces),
             timeout_s=timeout,
             stop=Event(),
             on_found=lambda device: console.print(f"  {device.address} answered"),
-            sweep=sweep,
+            sweep=usual.sweep if sweep is None else sweep,
             on_sweep=lambda hosts: console.print(f"  nobody answered; knocking at {hosts} addresses"),
         )
         notes = {device.address: note(device) for device in found}
@@ -46,6 +58,16 @@ def discover(
         console.print("No device answered. Is the recorder on, in this network, with ONVIF enabled?")
         raise typer.Exit(1)
     _print_table(found, notes)
+
+
+def _configured(context: typer.Context, own: Path | None) -> Discovery:
+    """Often there is no configuration yet, or it is not ours to read; one that was named must be good."""
+    try:
+        return load_config(context, own).discovery
+    except ConfigError:
+        if own is not None:
+            raise
+        return Discovery()
 
 
 def note(device: Found) -> str:

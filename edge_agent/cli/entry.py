@@ -18,12 +18,17 @@ CONFIG_VARIABLE = "EDGE_AGENT_CONFIG"
 
 
 def main() -> None:
-    """Never returns; an explained error is one message on stderr and exit code 1."""
+    """Never returns; an explained error, or a file that cannot be used, is one message and exit code 1."""
     try:
         sys.exit(_run(sys.argv[2:]) if _is_service(sys.argv) else _command())
     except EdgeAgentError as error:
         for line in redact(str(error)).splitlines():
             print(f"edge-agent: {line}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"edge-agent: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

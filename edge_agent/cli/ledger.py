@@ -52,6 +52,8 @@ def show(
     if json:
         print_json([_leaf_json(index, leaf) for index, leaf in found])
         return
+    if not found:
+        print(f"no leaf of the kind {kind!r}" if kind else "no leaf yet")
     for index, leaf in found:
         if leaf is None:
             print(f"{index:>8}  cannot be read; only its hash is left")

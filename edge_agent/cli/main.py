@@ -34,7 +34,9 @@ def _options(
     context: typer.Context,
     config: Annotated[
         Path,
-        typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="The configuration file."),
+        typer.Option(
+            "--config", "-c", envvar=CONFIG_VARIABLE, readable=False, help="The configuration file."
+        ),
     ] = DEFAULT_CONFIG,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

@@ -8,20 +8,22 @@ from typing import Annotated
 import typer
 
 from edge_agent import config as configuration
-from edge_agent.cli.context import config_path
+from edge_agent.cli.context import ConfigOption, config_path
 
 config_app = typer.Typer(help="Check the configuration.", no_args_is_help=True)
 
 
 @config_app.command("check")
 def check(
-    context: typer.Context, file: Annotated[Path | None, typer.Argument(help="The file to check.")] = None
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="The file to check; default: as in --config.")] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Say everything that is wrong with the configuration at once; exit code 1 if anything is."""
-    path = config_path(context, file)
-    config = configuration.load(path)
-    print(f"{path}: good. Site {config.site.id} ({config.site.name}), {_sources(config)}.")
-    for note in _notes(config):
+    path = config_path(context, file or config)
+    found = configuration.load(path)
+    print(f"{path}: good. Site {found.site.id} ({found.site.name}), {_sources(found)}.")
+    for note in _notes(found):
         print(f"note: {note}")
 
 
