@@ -194,7 +194,7 @@ class Owner:
 
     @property
     def _roster_path(self) -> Path:
-        return self.parts.config.state.directory / "cameras.json"
+        return self.parts.config.state.directory / roster.NAME
 
     def _save_roster(self) -> None:
         try:

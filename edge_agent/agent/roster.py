@@ -19,6 +19,8 @@ from edge_agent import durable
 from edge_agent.config import CameraEntry
 from edge_agent.model import Camera, Credentials, Endpoint
 
+NAME = "cameras.json"  # in the state directory
+
 _CAMERAS: TypeAdapter[tuple[Camera, ...]] = TypeAdapter(tuple[Camera, ...])
 
 _GUESSED = re.compile(r"(mac|ip):[^/]*/channel-\d+$")  # the uid of a camera found by its maker's usual URL

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from edge_agent.agent import locate
+from edge_agent.agent import locate, roster
 from edge_agent.agent.finder import RTSP_PORT, camera_by_hand, credentials_of
 from edge_agent.capture import device, lockout_file, templates
 from edge_agent.capture.channels import Channel
@@ -35,16 +35,18 @@ def configured(config: Config, name: str, seconds: float, *, anew: bool = False)
 
     Wrong passwords are counted together with the daemon's, over restarts too; `anew` forgets those of before.
     """
-    recorders = [r for r in config.recorders if name in ("", r.name)]
+    behind = _behind_a_recorder(config)
+    hangs_on, channel = behind.get(name, ("", None))
+    recorders = [r for r in config.recorders if name == "" or r.name in (name, hangs_on)]
     by_hand = [c for c in config.cameras if name in ("", c.id) and c.url.get_secret_value()]
     if not recorders and not by_hand:
-        known = ", ".join([*(r.name for r in config.recorders), *(c.id for c in config.cameras)]) or "none"
-        raise ConfigError([f"no recorder or camera {name!r} in the configuration; known: {known}"])
+        known = [*(r.name for r in config.recorders), *sorted({*behind, *(c.id for c in config.cameras)})]
+        raise ConfigError([f"no recorder or camera {name!r} here; known: {', '.join(known) or 'none'}"])
     kept = _kept_lockouts(config)
     if anew:
         kept.lockouts.forget()
     gate = kept.lockouts
-    good = [_recorder(config, recorder, seconds, gate) for recorder in recorders]
+    good = [_recorder(config, recorder, seconds, gate, channel) for recorder in recorders]
     for entry in by_hand:
         camera = camera_by_hand(entry)
         good += [stream(entry.id, e, seconds, gate) for e in (camera.main, camera.sub) if e]
@@ -77,8 +79,16 @@ def stream(name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate |
     return False
 
 
-def _recorder(config: Config, recorder: Recorder, seconds: float, gate: CredentialGate) -> bool:
-    """All of ONVIF's steps, then a picture from every channel."""
+def _behind_a_recorder(config: Config) -> dict[str, tuple[str, int | None]]:
+    """Recorder and channel by camera id, as the daemon last found them."""
+    known = roster.load(config.state.directory / roster.NAME)
+    return {camera.id: (camera.recorder, camera.channel) for camera in known.last if camera.recorder}
+
+
+def _recorder(
+    config: Config, recorder: Recorder, seconds: float, gate: CredentialGate, only: int | None
+) -> bool:
+    """All of ONVIF's steps, then a picture from every channel, or from channel `only`."""
     print(f"{recorder.name}:")
     try:
         channels = _channels(config, recorder, gate)
@@ -88,11 +98,15 @@ def _recorder(config: Config, recorder: Recorder, seconds: float, gate: Credenti
     streams = [
         (f"channel {channel.number} {role}", endpoint)
         for channel in channels
+        if only in (None, channel.number)
         for role, endpoint in (("main", channel.main), ("sub", channel.sub))
         if endpoint is not None
     ]
     good = [stream(name, endpoint, seconds, gate) for name, endpoint in streams]
-    return all(good)
+    if not good:
+        gone = "the recorder offers no camera" if only is None else f"channel {only}: no longer offered"
+        print(f"  {gone}")
+    return bool(good) and all(good)
 
 
 def _channels(config: Config, recorder: Recorder, gate: CredentialGate) -> tuple[Channel, ...]:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.agent import roster
+from edge_agent.model import Camera
+
 SAMPLE = """\
 # the shop at the crossing
 [site]
@@ -54,6 +57,37 @@ def test_every_mistake_is_named_at_once_and_no_value_is_echoed(config: Path) -> 
         assert key in done.stderr
     assert "secret-word" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_file_to_check_may_be_named_as_everywhere_else(config: Path) -> None:
+    for arguments in (("config", "check", "-c", str(config)), ("-c", str(config), "config", "check")):
+        done = edge_agent(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert str(config) in done.stdout
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = edge_agent("demo", "--state", str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"edge-agent: {tmp_path}/file")
+    assert done.stderr.count("\n") == 1
+
+
+def test_discover_asks_on_the_configured_interfaces_alone(config: Path) -> None:
+    with config.open("a", encoding="utf-8") as file:
+        file.write('\n[discovery]\ninterfaces = ["lo"]\n')
+    done = edge_agent("discover", "--timeout", "0.5", "-c", str(config))
+    assert "knocking" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_discover_needs_no_configuration_but_a_named_one_must_be_there(tmp_path: Path) -> None:
+    done = edge_agent("discover", "-c", str(tmp_path / "none.toml"))
+    assert done.returncode == 1
+    assert done.stderr == f"edge-agent: {tmp_path}/none.toml: No such file or directory\n"
+    done = edge_agent("-c", str(tmp_path / "none.toml"), "discover", "-i", "lo", "--timeout", "0.5")
+    assert "none.toml" not in done.stderr
 
 
 @pytest.mark.parametrize("content", ["[site", "\x00\x01", ""])
@@ -107,3 +141,19 @@ def test_an_unreachable_camera_fails_its_test_with_a_reason() -> None:
     assert done.returncode == 1
     assert "refused" in done.stdout.lower()
     assert "hidden-word" not in done.stdout + done.stderr
+
+
+def test_a_camera_behind_a_recorder_is_tested_by_the_id_that_status_shows(
+    config: Path, tmp_path: Path
+) -> None:
+    with config.open("a", encoding="utf-8") as file:
+        file.write('\n[[recorders]]\nname = "dvr"\naddress = "127.0.0.1"\nrtsp_port = 9\n')
+    (tmp_path / "state").mkdir()
+    seen = Camera("cam-07", "urn:x/7", "Gate", None, None, recorder="dvr", channel=7)
+    roster.save(tmp_path / "state" / roster.NAME, roster.Roster((("urn:x/7", "cam-07"),), (seen,)))
+    known = edge_agent("camera", "test", "cam-07", "--seconds", "2", "-c", str(config))
+    assert known.returncode == 1
+    assert known.stdout.startswith("dvr:\n")
+    unknown = edge_agent("camera", "test", "cam-08", "-c", str(config))
+    assert unknown.returncode == 1
+    assert unknown.stderr == "edge-agent: no recorder or camera 'cam-08' here; known: dvr, cam-01, cam-07\n"
