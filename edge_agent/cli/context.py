@@ -13,7 +13,9 @@ from edge_agent import config as configuration
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", envvar="EDGE_AGENT_CONFIG", help="The configuration file."),
+    typer.Option(
+        "--config", "-c", envvar="EDGE_AGENT_CONFIG", readable=False, help="The configuration file."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -26,6 +28,13 @@ def config_path(context: typer.Context, own: Path | None) -> Path:
 
 def load_config(context: typer.Context, own: Path | None = None) -> configuration.Config:
     return configuration.load(config_path(context, own))
+
+
+def length(days: float) -> str:
+    """How long footage goes back: `42 min`, `7.5 h`, `31.2 days`."""
+    if days >= 2:
+        return f"{days:.1f} days"
+    return f"{days * 24:.1f} h" if days >= 0.125 else f"{days * 24 * 60:.0f} min"
 
 
 def print_json(document: Any) -> None:

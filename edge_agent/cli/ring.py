@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from edge_agent.agent import roster
-from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_json
+from edge_agent.cli.context import ConfigOption, JsonOption, length, load_config, print_json
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.model import Role
@@ -91,10 +91,12 @@ def _stat_line(ring: RingStat, settings: Config) -> str:
     share = ring.held_bytes / budget
     line = (
         f"{ring.role.value:5} {ring.held_bytes / 1024**3:8.2f} GiB in {ring.segments} segments "
-        f"({share:.0%} of its budget), {ring.days:.2f} days"
+        f"({share:.0%} of its budget), {length(ring.days)}"
     )
     if share > 0 and ring.days > 0:
-        line += f", room for about {ring.days / share:.1f} days (asked for: {settings.ring.required_days})"
+        line += (
+            f", room for about {length(ring.days / share)} (asked for: {settings.ring.required_days} days)"
+        )
     if ring.damaged_ranges:
         line += f"; {ring.damaged_ranges} damaged ranges, {ring.damaged_bytes} bytes"
     return line
@@ -102,7 +104,7 @@ def _stat_line(ring: RingStat, settings: Config) -> str:
 
 def _streams(settings: Config, role: Role) -> dict[str, bytes]:
     """Stream ids by camera, from the roster and the box's public identity."""
-    known = roster.load(settings.state.directory / "cameras.json")
+    known = roster.load(settings.state.directory / roster.NAME)
     by_hand = [(f"url:{c.id}", c.id) for c in settings.cameras if c.url.get_secret_value()]
     box = _box_id(settings.box_key)
     return {name: stream_id(box, uid, role) for uid, name in (*known.ids, *by_hand)}

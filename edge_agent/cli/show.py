@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -10,6 +9,8 @@ from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from edge_agent.cli.context import length
 
 _COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unknown": "dim"}
 GIB = 1024**3
@@ -20,7 +21,8 @@ def print_status(document: dict[str, Any]) -> None:
 
 
 def status_view(document: dict[str, Any]) -> Group:
-    return Group(_headline(document), _recorders(document), _cameras(document), _footer(document))
+    parts = (_headline, _recorders, _cameras, _reasons, _footer)
+    return Group(*(part(document) for part in parts))
 
 
 def _headline(document: dict[str, Any]) -> Text:
@@ -38,19 +40,25 @@ def _recorders(document: dict[str, Any]) -> Text:
 
 
 def _cameras(document: dict[str, Any]) -> Table:
-    table = Table("camera", "name", "state", "since", "main", "sub", "what is known", box=box.SIMPLE_HEAD)
+    table = Table("camera", "name", "state", "since", "main", "sub", box=box.SIMPLE_HEAD)
+    today = document["clock"]["wall"].split(" ")[0]
     for camera in document["cameras"]:
         state = camera["state"]
         table.add_row(
             camera["id"],
             escape(camera["name"]),
             Text(state, style=_COLOURS.get(state, "")),
-            _moment(camera["since"]),
+            _moment(camera["since"], today),
             _stream(camera["streams"].get("main")),
             _stream(camera["streams"].get("sub")),
-            escape(camera["reason"]),
         )
     return table
+
+
+def _reasons(document: dict[str, Any]) -> Text:
+    """Below the table: in a column of it, a sentence would be a tower of words on 80 columns."""
+    told = [camera for camera in document["cameras"] if camera["reason"]]
+    return Text("".join(f"{camera['id']}: {camera['reason']}\n" for camera in told))
 
 
 def _stream(stream: dict[str, Any] | None) -> str:
@@ -59,16 +67,16 @@ def _stream(stream: dict[str, Any] | None) -> str:
     return f"{stream['codec']} {stream['height']}p {stream['kbps'] / 1000:.1f} Mb/s"
 
 
-def _moment(text: str) -> str:
-    """`23:04:05` today, `11-21 23:04` before: as much as a narrow terminal shows whole."""
+def _moment(text: str, today: str) -> str:
+    """`23:04:05` if it is still that day at the site, else `11-21 23:04`: short enough for 80 columns."""
     day, clock, _zone = text.split(" ")
-    return clock if day == f"{datetime.now():%Y-%m-%d}" else f"{day[5:]} {clock[:5]}"
+    return clock if day == today else f"{day[5:]} {clock[:5]}"
 
 
 def _footer(document: dict[str, Any]) -> Text:
     lines = [
         f"ring {name}: {ring['bytes'] / GIB:.2f} of {ring['max_bytes'] / GIB:.0f} GiB, "
-        f"{ring['days']:.2f} days" + (f"; {ring['fault']}" if ring["fault"] else "")
+        f"{length(ring['days'])}" + (f"; {ring['fault']}" if ring["fault"] else "")
         for name, ring in document["ring"].items()
     ]
     clock, ledger = document["clock"], document["ledger"]

@@ -1,0 +1,64 @@
+"""The status as a technician sees it on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edge_agent.cli.context import length
+from edge_agent.cli.show import status_view
+
+WHY = "main: no video packets for 5 s; sub: no video packets for 5 s; 192.0.2.7:554 accepts connections"
+
+
+def _camera(name: str, state: str, since: str, reason: str = "") -> dict[str, Any]:
+    stream = {"codec": "h264", "height": 720, "kbps": 3400}
+    return {
+        "id": name,
+        "name": "Gate",
+        "state": state,
+        "since": since,
+        "reason": reason,
+        "streams": {} if reason else {"main": stream, "sub": stream},
+    }
+
+
+def _shown(*cameras: dict[str, Any]) -> str:
+    document = {
+        "site": {"id": "site-1", "name": "Test"},
+        "link": {"up": True, "reason": ""},
+        "recorders": [],
+        "cameras": list(cameras),
+        "ring": {"main": {"bytes": 2**30, "max_bytes": 2**32, "days": 0.01, "fault": ""}},
+        "clock": {"wall": "2026-11-23 01:50:34 IST", "trust": "synced"},
+        "ledger": {"size": 7, "cosigned": 7},
+    }
+    out = StringIO()
+    Console(file=out, width=80).print(status_view(document))
+    return out.getvalue()
+
+
+def test_a_reason_is_a_sentence_below_the_table_and_not_a_column_of_words() -> None:
+    shown = _shown(_camera("cam-01", "dark", "2026-11-22 23:04:05 IST", WHY))
+    assert f"cam-01: {WHY[:60]}" in shown
+    assert shown.count("\n") < 18
+
+
+def test_today_is_the_sites_own_day_whatever_the_zone_of_the_terminal() -> None:
+    shown = _shown(
+        _camera("cam-01", "up", "2026-11-23 01:02:03 IST"), _camera("cam-02", "up", "2026-11-22 23:04:05 IST")
+    )
+    assert "01:02:03" in shown
+    assert "11-22 23:04" in shown
+    assert "11-23" not in shown.split("clock:")[0]
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [(0.0, "0 min"), (0.01, "14 min"), (0.25, "6.0 h"), (1.9, "45.6 h"), (31.25, "31.2 days")],
+)
+def test_how_far_back_is_said_in_the_unit_that_fits(days: float, text: str) -> None:
+    assert length(days) == text
