@@ -1,7 +1,7 @@
 """A whole city on loopback: a shop with its DVR and its box, a broker, and the command centre's console.
 
-Every part is a process of its own, exactly as in the field; this one starts them in order, starts the agent
-again when it dies, and stops them in reverse.
+Every part is a process of its own, exactly as in the field; this one starts them in order, starts again
+what dies, and stops them in reverse.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONSOLE = "iccc-console"
 REPORTER = "iccc-report"
 REGISTRARS = ("iccc-registrar-1", "iccc-registrar-2")  # the second for those who want to see them share
 CONSOLE_START_S = 20.0
-AGENT_PAUSE_S = 1.0
+PAUSE_S = 1.0  # between a part's death and its next start
 
 Progress = Callable[[str], None]
 
@@ -66,7 +66,7 @@ class City:
         self.registrar: Child | None = None
         self.console: Child | None = None
         self.agent: Child | None = None
-        self._agent_due_s = 0.0
+        self._due_s: dict[Child, float] = {}
 
     @property
     def url(self) -> str:
@@ -102,14 +102,19 @@ class City:
         return agent_status(self.layout.agent_config)
 
     def tend(self) -> None:
-        """Start the agent again if it died. Call about once a second."""
-        agent = self.agent
-        if agent is None or agent.running:
-            self._agent_due_s = time.monotonic() + AGENT_PAUSE_S
-            return
-        if time.monotonic() >= self._agent_due_s:
-            log.warning("the agent ended with %s; starting it again\n%s", agent.exit_code, agent.last_words())
-            agent.start()
+        """Start again what died, but the recorder. Call about once a second."""
+        now = time.monotonic()
+        for child in filter(None, (self.agent, self.registrar, self.console)):
+            if child.running:
+                self._due_s[child] = now + PAUSE_S
+            elif now >= self._due_s.get(child, 0.0):
+                log.warning(
+                    "%s ended with %s; starting it again\n%s", child.name, child.exit_code, child.last_words()
+                )
+                child.start()
+        if not self.broker.running:
+            log.warning("the broker ended; starting it again")
+            self.broker.start()
 
     def _start(self) -> None:
         self._say(f"virtual DVR with {self.options.cameras} cameras (the first start draws its pictures)")
