@@ -40,7 +40,7 @@ def _recorders(document: dict[str, Any]) -> Text:
 
 
 def _cameras(document: dict[str, Any]) -> Table:
-    table = Table("camera", "name", "state", "since", "main", "sub", box=box.SIMPLE_HEAD)
+    table = Table("camera", "name", "state", "since", "main, Mb/s", "sub, Mb/s", box=box.SIMPLE_HEAD)
     today = document["clock"]["wall"].split(" ")[0]
     for camera in document["cameras"]:
         state = camera["state"]
@@ -64,7 +64,7 @@ def _reasons(document: dict[str, Any]) -> Text:
 def _stream(stream: dict[str, Any] | None) -> str:
     if not stream:
         return "-"
-    return f"{stream['codec']} {stream['height']}p {stream['kbps'] / 1000:.1f} Mb/s"
+    return f"{stream['codec']} {stream['height']}p {stream['kbps'] / 1000:.1f}"
 
 
 def _moment(text: str, today: str) -> str:
