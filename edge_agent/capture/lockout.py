@@ -36,10 +36,12 @@ _LOCKED = re.compile(r"\block(?:ed)?\b", re.IGNORECASE)
 class Standing:
     """What one device thinks of one pair of credentials.
 
-    Counted by door, because some recorders keep ONVIF users in a list of their own: what ONVIF refuses may
-    be right for RTSP. `proven` doors said yes the last time they were asked.
+    `wrong` answers since the last right one, at any door: what the device's own counter stands at. Beside it,
+    each door's refusals since it last said yes, because some recorders keep ONVIF users in a list of their
+    own: what ONVIF refuses may be right for RTSP. `proven` doors said yes the last time they were asked.
     """
 
+    wrong: int = 0
     wrong_onvif: int = 0
     wrong_rtsp: int = 0
     proven: frozenset[Door] = frozenset()
@@ -47,23 +49,20 @@ class Standing:
     locked: bool = False  # the device says so
     locked_at: float = 0.0  # monotonic; 0 after a restart of ours, when nothing better is known
 
-    @property
-    def wrong(self) -> int:
-        return self.wrong_onvif + self.wrong_rtsp
-
-    def wrong_at(self, door: Door) -> int:
-        return self.wrong_onvif if door is Door.ONVIF else self.wrong_rtsp
-
     def allowance(self, door: Door) -> int:
         """How many answers may be wrong from here on; 0: not one more is sent."""
-        if self.locked or self.wrong_at(door) >= WRONG_ANSWERS_ALLOWED:
+        if self.locked or self._closed(door):
             return 0
         left = WRONG_ANSWERS_ALLOWED - self.wrong
-        if door in self.proven:
-            left = max(left, 1)  # refused at the other door, welcome at this one
         if self.attempts_left is not None:
             left = min(left, self.attempts_left - 1)  # the last attempt is the owner's
         return max(left, 0)
+
+    def _closed(self, door: Door) -> bool:
+        """ONVIF is asked once where RTSP has said yes: the other attempt is kept for the recording."""
+        if door is Door.RTSP:
+            return self.wrong_rtsp >= WRONG_ANSWERS_ALLOWED
+        return self.wrong_onvif >= (1 if Door.RTSP in self.proven else WRONG_ANSWERS_ALLOWED)
 
     @property
     def may_try(self) -> bool:
@@ -81,6 +80,7 @@ def after_wrong_answer(standing: Standing, door: Door, text: str) -> Standing:
     left = countdown(text)
     return replace(
         standing,
+        wrong=standing.wrong + 1,
         wrong_onvif=standing.wrong_onvif + (door is Door.ONVIF),
         wrong_rtsp=standing.wrong_rtsp + (door is Door.RTSP),
         proven=standing.proven - {door},
@@ -92,6 +92,7 @@ def after_wrong_answer(standing: Standing, door: Door, text: str) -> Standing:
 def after_right_answer(standing: Standing, door: Door) -> Standing:
     return replace(
         standing,
+        wrong=0,
         wrong_onvif=0 if door is Door.ONVIF else standing.wrong_onvif,
         wrong_rtsp=0 if door is Door.RTSP else standing.wrong_rtsp,
         proven=standing.proven | {door},
@@ -104,6 +105,7 @@ def after_right_answer(standing: Standing, door: Door) -> Standing:
 class _Claim:
     pair: str
     until: float
+    wrong: int  # refusals when it was granted
 
 
 class Lockouts:
@@ -146,13 +148,14 @@ class Lockouts:
         """
         pair, now = self._pair(address, credentials), self._monotonic()
         with self._lock:
-            allowed = self._of(pair).allowance(door)
+            standing = self._of(pair)
+            allowed = standing.allowance(door)
             if not allowed:
                 return Leave.STOP
             self._claims = {a: c for a, c in self._claims.items() if c.until > now and a is not asker}
             if sum(1 for claim in self._claims.values() if claim.pair == pair) >= allowed:
                 return Leave.WAIT
-            self._claims[asker] = _Claim(pair, now + holds_s)
+            self._claims[asker] = _Claim(pair, now + holds_s, standing.wrong)
             return Leave.GO
 
     def give_back(self, asker: object) -> None:
@@ -185,15 +188,20 @@ class Lockouts:
     def right(
         self, address: str, credentials: Credentials, asker: object = None, door: Door = Door.ONVIF
     ) -> None:
-        """The device accepted these credentials: this door's count starts again."""
+        """The device accepted these credentials: its own counter, and this door's, start again.
+
+        What `asker` sent before the last refusal proves nothing: a pull that is answered now was let in
+        before the password changed.
+        """
         pair = self._pair(address, credentials)
         with self._lock:
-            self._claims.pop(asker, None)
-            before = self._of(pair)
+            claim, before = self._claims.pop(asker, None), self._of(pair)
+            if asker is not None and (claim is None or claim.wrong < before.wrong):
+                return
             after = after_right_answer(before, door)
             if after != before:
                 self._standings[pair] = after
-                self.revision += before.wrong > 0 or before.locked
+                self.revision += _worth_keeping(before)
 
     def standing(self, address: str, credentials: Credentials) -> Standing:
         pair = self._pair(address, credentials)
@@ -213,7 +221,7 @@ class Lockouts:
     def worth_keeping(self) -> dict[str, Standing]:
         """What a restart must not forget: whoever was refused."""
         with self._lock:
-            return {p: s for p, s in self._standings.items() if s.wrong or s.locked}
+            return {p: s for p, s in self._standings.items() if _worth_keeping(s)}
 
     def _of(self, pair: str) -> Standing:
         """A lock runs out; somebody else may have caused it. What we spent ourselves stays spent."""
@@ -225,6 +233,10 @@ class Lockouts:
     def _pair(self, address: str, credentials: Credentials) -> str:
         text = "\0".join((address, credentials.username, credentials.password))
         return hmac.new(self._secret, text.encode(), "sha256").hexdigest()
+
+
+def _worth_keeping(standing: Standing) -> bool:
+    return bool(standing.wrong_onvif or standing.wrong_rtsp or standing.locked)
 
 
 def sentence(address: str, username: str, standing: Standing) -> str:

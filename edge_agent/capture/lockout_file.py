@@ -42,6 +42,7 @@ class LockoutFile:
 
 def _plain(standing: Standing) -> dict[str, object]:
     return {
+        "wrong": standing.wrong,
         "onvif": standing.wrong_onvif,
         "rtsp": standing.wrong_rtsp,
         "proven": sorted(standing.proven),
@@ -65,6 +66,7 @@ def _standing(entry: dict[str, object]) -> Standing:
     if not isinstance(proven, list):
         raise TypeError("proven is a list of doors")
     return Standing(
+        wrong=int(str(entry["wrong"])),
         wrong_onvif=int(str(entry["onvif"])),
         wrong_rtsp=int(str(entry["rtsp"])),
         proven=frozenset(Door(name) for name in proven),

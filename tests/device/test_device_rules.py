@@ -98,7 +98,21 @@ def test_what_is_on_its_way_counts_as_wrong_until_it_is_answered() -> None:
     lockouts.wrong("10.0.0.2", ALICE, asker=streams[0], door=Door.RTSP)
     assert ask(2) is Leave.WAIT
     lockouts.right("10.0.0.2", ALICE, asker=streams[1], door=Door.RTSP)
-    assert [ask(n) for n in (2, 3, 4)] == [Leave.GO, Leave.GO, Leave.WAIT]
+    assert [ask(n) for n in (2, 3)] == [Leave.GO, Leave.WAIT]
+    lockouts.right("10.0.0.2", ALICE, asker=streams[2], door=Door.RTSP)
+    assert [ask(n) for n in (3, 4, 5)] == [Leave.GO, Leave.GO, Leave.WAIT]
+
+
+def test_an_answer_to_what_was_sent_before_the_refusal_proves_nothing() -> None:
+    """A pull was let in, the password changed, a stream is refused; then the pull returns."""
+    lockouts = Lockouts()
+    lockouts.ask("10.0.0.2", ALICE, "pull", door=Door.ONVIF)
+    lockouts.ask("10.0.0.2", ALICE, "stream", door=Door.RTSP)
+    lockouts.wrong("10.0.0.2", ALICE, asker="stream", door=Door.RTSP)
+
+    lockouts.right("10.0.0.2", ALICE, asker="pull", door=Door.ONVIF)
+
+    assert lockouts.standing("10.0.0.2", ALICE).wrong == 1
 
 
 def test_a_claim_that_nobody_answers_runs_out() -> None:
@@ -113,18 +127,27 @@ def test_a_claim_that_nobody_answers_runs_out() -> None:
     assert lockouts.ask("10.0.0.2", ALICE, "third", door=Door.ONVIF) is Leave.GO
 
 
-def test_a_door_that_is_open_stays_open_when_the_other_refuses() -> None:
+def test_onvif_is_asked_once_where_rtsp_said_yes() -> None:
     """ONVIF users are a list of their own on some recorders: streams go on, ONVIF is not asked again."""
     lockouts = Lockouts()
     lockouts.right("10.0.0.2", ALICE, door=Door.RTSP)
-    for _ in range(2):
-        lockouts.wrong("10.0.0.2", ALICE, door=Door.ONVIF)
+    lockouts.wrong("10.0.0.2", ALICE, door=Door.ONVIF)
 
     assert not lockouts.may_try("10.0.0.2", ALICE, Door.ONVIF)
     assert lockouts.may_try("10.0.0.2", ALICE, Door.RTSP)
 
     lockouts.wrong("10.0.0.2", ALICE, door=Door.RTSP)
     assert not lockouts.may_try("10.0.0.2", ALICE, Door.RTSP)
+
+
+def test_a_right_answer_opens_no_door_but_its_own() -> None:
+    lockouts = Lockouts()
+    for _ in range(2):
+        lockouts.wrong("10.0.0.2", ALICE, door=Door.ONVIF)
+    lockouts.right("10.0.0.2", ALICE, door=Door.RTSP)  # it was on its way
+
+    assert not lockouts.may_try("10.0.0.2", ALICE, Door.ONVIF)
+    assert lockouts.may_try("10.0.0.2", ALICE, Door.RTSP)
 
 
 @given(
@@ -156,8 +179,7 @@ def test_refusals_outlive_a_restart_and_a_damaged_file_does_no_harm(tmp_path: Pa
     path, sign = tmp_path / "lockouts.json", BoxKey(bytes(32)).sign
     kept = LockoutFile(path, sign)
     kept.lockouts.right("10.0.0.2", ALICE, door=Door.RTSP)
-    for _ in range(2):
-        kept.lockouts.wrong("10.0.0.2", ALICE, "You still have 4 attempt(s)")
+    kept.lockouts.wrong("10.0.0.2", ALICE, "You still have 4 attempt(s)")
     assert kept.due
     kept.save()
     assert not kept.due
@@ -165,6 +187,7 @@ def test_refusals_outlive_a_restart_and_a_damaged_file_does_no_harm(tmp_path: Pa
     again = LockoutFile(path, sign).lockouts
     assert again.standing("10.0.0.2", ALICE) == kept.lockouts.standing("10.0.0.2", ALICE)
     assert again.may_try("10.0.0.2", ALICE, Door.RTSP)
+    assert not again.may_try("10.0.0.2", ALICE, Door.ONVIF)
     assert LockoutFile(path, BoxKey(bytes(31) + b"1").sign).lockouts.may_try("10.0.0.2", ALICE)
     assert b"one" not in path.read_bytes()
 

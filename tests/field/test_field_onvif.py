@@ -397,6 +397,23 @@ def test_case_12_events_resume_after_the_recorder_forgot_us(
     assert held(dvr) == 1
 
 
+def test_case_07_a_pull_point_costs_no_further_answer(
+    dvr: VirtualDvr, lockouts: Lockouts, eyes: Eyes, listen: Callable[[], Told]
+) -> None:
+    """Streams and events run, both doors have said yes, when the password changes and everything is cut."""
+    told = listen()
+    eyes.open(dvr)
+    eventually(lambda: eyes.states().count("playing") == 8, 15, "eight streams")
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 1), 10, "events")
+
+    dvr.control.set_credentials("admin", "changed-at-the-recorder")
+    dvr.control.act("cut")
+
+    eventually(lambda: eyes.states().count("refused") == 8, 15, "eight streams that hold their tongue")
+    eventually(lambda: any("No further attempt" in s for s in told.sentences()), 10, "no events either")
+    assert wrong(dvr) <= 2
+
+
 def test_case_13_states_at_subscription_are_no_alarms(dvr: VirtualDvr, listen: Callable[[], Told]) -> None:
     dvr.control.set_channel(1, motion=True)
     dvr.control.set_channel(3, mode="off")
