@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.demo.pki import Pki
 from edge_agent.demo.settings import Layout
 from edge_agent.errors import EdgeAgentError
+from edge_agent.host.lock import sole_owner
 from edge_agent.iccc.belief import TrustedBoxes
 from edge_agent.iccc.client import ClientSettings, IcccClient
 from edge_agent.iccc.link import TlsFiles
@@ -67,21 +70,23 @@ class City:
         self.console: Child | None = None
         self.agent: Child | None = None
         self._due_s: dict[Child, float] = {}
+        self._undo = ExitStack()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.options.port}/"
 
     def __enter__(self) -> City:
-        try:
+        with ExitStack() as undo:
+            undo.enter_context(sole_owner(self.layout.state))
+            _refuse_taken(self.options.port)
+            undo.callback(self._stop)
             self._start()
-        except BaseException:
-            self._stop()
-            raise
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._undo.close()
 
     def client(self) -> IcccClient:
         """A further worker of the command centre, for measuring."""
@@ -209,6 +214,16 @@ def agent_status(config: Path) -> dict[str, Any]:
         raise EdgeAgentError(done.stderr.strip() or "edge-agent status failed")
     status: dict[str, Any] = json.loads(done.stdout)
     return status
+
+
+def _refuse_taken(port: int) -> None:
+    """Else somebody else's page would be taken for the console's. Raises EdgeAgentError."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EdgeAgentError(f"port {port}: {error.strerror}; choose another one with --port") from error
 
 
 def _wait_for_page(console: Child, url: str) -> None:
