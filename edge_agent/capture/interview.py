@@ -10,7 +10,8 @@ from edge_agent.capture.channels import Channel, Identity, Pair, Profile
 from edge_agent.capture.device import DeviceReport, Step
 from edge_agent.capture.onvif import OnvifDevice
 from edge_agent.capture.profiles import clean, profiles_in
-from edge_agent.capture.session import DEVICE_PATH, AuthRefused, Session, envelope
+from edge_agent.capture.session import DEVICE_PATH, AuthRefused, Session
+from edge_agent.capture.soap_request import envelope
 from edge_agent.capture.web import Trouble, WebError
 from edge_agent.capture.wsd import plain_mac
 from edge_agent.clock import Clock

@@ -6,15 +6,12 @@ learn which authentication the device wants, and only then send a password, once
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from threading import Lock
-from xml.sax.saxutils import escape
 
 from lxml import etree
 
@@ -22,6 +19,7 @@ from edge_agent.capture import digest, soap, web
 from edge_agent.capture.device_clock import read_clock
 from edge_agent.capture.lockout import CLAIM_S
 from edge_agent.capture.ports import CredentialGate, Door, Leave
+from edge_agent.capture.soap_request import envelope, headers, serialise, username_token
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, FormatError
 from edge_agent.model import Credentials
@@ -32,14 +30,6 @@ LONGEST_TURN_S = 15.0
 CLOCK_MOVED_S = 4.0
 PULL_CLAIM_S = 1.5
 LATELY_S = 2.0
-
-_SOAP = "http://www.w3.org/2003/05/soap-envelope"
-_WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
-_WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
-_DIGEST_TYPE = (
-    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordDigest"
-)
-_BASE64 = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary"
 
 
 class AuthRefused(EdgeAgentError):
@@ -114,7 +104,7 @@ class Session:
         """
         body = envelope('<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/>')
         question = _Question(self.port, DEVICE_PATH, body, self._timeout_s, 0.0)
-        answer = self._post(question, _Signed(_headers(), _serialise(body), Scheme.UNKNOWN, True))
+        answer = self._post(question, _Signed(headers(), serialise(body), Scheme.UNKNOWN, True))
         now = self._clock.now()
         ours = datetime.fromtimestamp(now.wall_us / 1e6, UTC)
         device_now = read_clock(answer.body, answer.date, ours)
@@ -141,7 +131,7 @@ class Session:
         claim_s = PULL_CLAIM_S if patience_s else CLAIM_S
         question = _Question(port or self.port, path, request, self._timeout_s + patience_s, claim_s)
         if self.scheme is Scheme.UNKNOWN:
-            answer = self._post(question, _Signed(_headers(), _serialise(request), Scheme.UNKNOWN, True))
+            answer = self._post(question, _Signed(headers(), serialise(request), Scheme.UNKNOWN, True))
             if not _refused(answer):
                 return _understood(answer)
             self._learn_scheme(answer)
@@ -220,21 +210,10 @@ class Session:
             header = digest.authorization(
                 challenge, credentials, "POST", path, count=uses, cnonce=secrets.token_hex(8)
             )
-            headers = {**_headers(), "Authorization": header}
-            return _Signed(headers, _serialise(request), Scheme.DIGEST, uses == 1)
-        return _Signed(_headers(), _serialise(request, self._token(credentials)), Scheme.TOKEN, True)
-
-    def _token(self, credentials: Credentials) -> str:
-        """A fresh UsernameToken (WSS Username Token Profile 1.0), one Created, in Zulu time to the second."""
-        nonce = secrets.token_bytes(16)
-        created = self.device_now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        material = nonce + created.encode() + credentials.password.encode()
-        password = base64.b64encode(hashlib.sha1(material, usedforsecurity=False).digest()).decode()
-        return (
-            f'<Security xmlns="{_WSSE}"><UsernameToken><Username>{escape(credentials.username)}</Username>'
-            f'<Password Type="{_DIGEST_TYPE}">{password}</Password>'
-            f'<Nonce EncodingType="{_BASE64}">{base64.b64encode(nonce).decode()}</Nonce>'
-            f'<Created xmlns="{_WSU}">{created}</Created></UsernameToken></Security>'
+            signed = {**headers(), "Authorization": header}
+            return _Signed(signed, serialise(request), Scheme.DIGEST, uses == 1)
+        return _Signed(
+            headers(), serialise(request, username_token(credentials, self.device_now())), Scheme.TOKEN, True
         )
 
     def device_now(self) -> datetime:
@@ -290,34 +269,6 @@ class Session:
     def _refusal(self) -> AuthRefused:
         assert self.credentials is not None
         return AuthRefused(self._gate.sentence(self.host, self.credentials))
-
-
-def envelope(body: str, header: str = "") -> etree._Element:
-    """An envelope around XML of our own making."""
-    headed = f"<s:Header>{header}</s:Header>" if header else ""
-    return etree.fromstring(
-        f'<s:Envelope xmlns:s="{_SOAP}">{headed}<s:Body>{body}</s:Body></s:Envelope>'.encode(),
-        etree.XMLParser(resolve_entities=False, no_network=True),
-    )
-
-
-def _serialise(request: etree._Element, security: str = "") -> bytes:
-    """The envelope's bytes; the token is put into the text, so that a shared tree is never changed."""
-    data: bytes = etree.tostring(request, encoding="utf-8")
-    if security and b"<s:Header>" in data:
-        data = data.replace(b"<s:Header>", b"<s:Header>" + security.encode(), 1)
-    elif security:
-        head, mark, tail = (
-            data.partition(b"<s:Body") if b"<s:Body" in data else data.partition(b"<soap-env:Body")
-        )
-        prefix = mark[1:-5]
-        header = b"<" + prefix + b":Header>" + security.encode() + b"</" + prefix + b":Header>"
-        data = head + header + mark + tail
-    return b'<?xml version="1.0" encoding="utf-8"?>' + data
-
-
-def _headers() -> dict[str, str]:
-    return {"Content-Type": "application/soap+xml; charset=utf-8", "User-Agent": "edge-agent"}
 
 
 def _refused(answer: web.WebReply) -> bool:

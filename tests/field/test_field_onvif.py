@@ -16,7 +16,8 @@ from edge_agent.capture.device_events import DeviceEvent, EventKind, EventsLost,
 from edge_agent.capture.event_pool import EventPool, Pace
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.lockout_file import LockoutFile
-from edge_agent.capture.session import DEVICE_PATH, Session, envelope
+from edge_agent.capture.session import DEVICE_PATH, Session
+from edge_agent.capture.soap_request import envelope
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
