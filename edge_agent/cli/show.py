@@ -57,8 +57,11 @@ def _cameras(document: dict[str, Any]) -> Table:
 
 def _reasons(document: dict[str, Any]) -> Text:
     """Below the table: in a column of it, a sentence would be a tower of words on 80 columns."""
-    told = [camera for camera in document["cameras"] if camera["reason"]]
-    return Text("".join(f"{camera['id']}: {camera['reason']}\n" for camera in told))
+    told: dict[str, list[str]] = {}
+    for camera in document["cameras"]:
+        if camera["reason"]:
+            told.setdefault(camera["reason"], []).append(camera["id"])
+    return Text("".join(f"{', '.join(names)}: {reason}\n" for reason, names in told.items()))
 
 
 def _stream(stream: dict[str, Any] | None) -> str:

@@ -47,6 +47,12 @@ def test_a_reason_is_a_sentence_below_the_table_and_not_a_column_of_words() -> N
     assert shown.count("\n") < 18
 
 
+def test_what_befell_several_cameras_is_said_once() -> None:
+    shown = _shown(*(_camera(f"cam-0{n}", "dark", "2026-11-22 23:04:05 IST", WHY) for n in (1, 2)))
+    assert f"cam-01, cam-02: {WHY[:50]}" in shown
+    assert shown.count("no video") == WHY.count("no video")
+
+
 def test_today_is_the_sites_own_day_whatever_the_zone_of_the_terminal() -> None:
     shown = _shown(
         _camera("cam-01", "up", "2026-11-23 01:02:03 IST"), _camera("cam-02", "up", "2026-11-22 23:04:05 IST")
