@@ -14,7 +14,7 @@ IN_CI = os.environ.get("EDGE_AGENT_CI") == "1"
 
 @pytest.fixture(autouse=True)
 def _needs(request: pytest.FixtureRequest) -> None:
-    """`@pytest.mark.needs("mosquitto")`: skip without the tool, fail under CI, where nothing may be skipped."""
+    """`@pytest.mark.needs("mosquitto")`: skip without the tool; fail under CI, which must skip nothing."""
     for mark in request.node.iter_markers("needs"):
         missing = [tool for tool in mark.args if shutil.which(tool, path=_PATH) is None]
         if missing and IN_CI:

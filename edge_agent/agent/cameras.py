@@ -59,6 +59,7 @@ class Cameras:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._watched: dict[str, Watched] = {}
+        self._awake_ns = 0
 
     def __iter__(self) -> Iterator[Watched]:
         return iter(self._watched.values())
@@ -102,7 +103,7 @@ class Cameras:
             return None
         watched.streams.pop(fact.key.role, None)
         watched.health, change = rules.stream_lost(
-            watched.health, fact.key.role, fact.since, fact.reason, fact.at
+            watched.health, fact.key.role, fact.since, fact.reason, fact.at, self._awake_ns
         )
         return change
 
@@ -130,10 +131,14 @@ class Cameras:
             if watched.camera.recorder == recorder:
                 watched.hints.clear()
 
+    def woke(self, now: Instant) -> None:
+        """The box itself stood still until now: nobody is accused of that time."""
+        self._awake_ns = now.boot_ns
+
     def tick(self, now: Instant) -> list[Changed]:
         changes = []
         for watched in self._watched.values():
-            watched.health, change = rules.tick(watched.health, now)
+            watched.health, change = rules.tick(watched.health, now, self._awake_ns)
             if change is not None:
                 changes.append(change)
         return changes

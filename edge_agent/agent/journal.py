@@ -177,6 +177,10 @@ class Journal:
     def clock_step(self, step_s: float, trust: int) -> None:
         self._ledger.append("clock_step", {"step_s": round(step_s, 3), "trust": trust}, urgent=True)
 
+    def stood_still(self, seconds: float) -> None:
+        """The box did not run: gaps of this time are its own, no camera's."""
+        self._ledger.append("standstill", {"lost_s": round(seconds, 1)}, urgent=True)
+
     def config_changed(self) -> None:
         self._ledger.append("config", {"text": "edited at the box"}, urgent=True)
 

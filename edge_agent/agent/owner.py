@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 0.2
 FIRST_PICTURE_EVERY_S = 300.0
 SAVE_PAUSE_S = 2.0
+STANDSTILL_S = 3.0
 REDISCOVER_PAUSE_S = 60.0
 
 
@@ -64,6 +65,7 @@ class Owner:
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
         self.beats = Beats(self)
+        self._turned_ns = 0
         self._lockouts_due_s = self._rediscover_due_s = 0.0
         self._reactions: dict[type[Fact], Callable[..., None]] = {
             RecorderFound: self._recorder_found,
@@ -91,8 +93,10 @@ class Owner:
         """Until `stop`: react to facts, let time pass."""
         self.journal.boot(self._last.ending.value, self._last.alive)
         self._wire(self.cameras.admit(self._cameras_of_last_time(), self.parts.clock.now()))
+        self._turned_ns = self.parts.clock.now().boot_ns
         while not stop.is_set():
             fact = self.parts.inbox.take(LONGEST_WAIT_S)
+            self._notice_standstill()
             while fact is not None:
                 self.react(fact)
                 fact = self.parts.inbox.take(0)
@@ -101,6 +105,16 @@ class Owner:
                 log.info("the configuration was edited: ending, to be started with it")
                 self.journal.config_changed()
                 return
+
+    def _notice_standstill(self) -> None:
+        """Frozen, suspended or starved: what was not watched then is nobody's outage but ours."""
+        now = self.parts.clock.now()
+        stood_s = (now.boot_ns - self._turned_ns) / 1e9
+        self._turned_ns = now.boot_ns
+        if stood_s > STANDSTILL_S:
+            log.error("the agent itself stood still for %.0f s", stood_s)
+            self.cameras.woke(now)
+            self.journal.stood_still(stood_s)
 
     def goodbye(self) -> None:
         """An orderly end: the last leaf, while the ledger still runs."""

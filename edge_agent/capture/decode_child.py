@@ -59,6 +59,11 @@ class DecodeChild:
         self._write(wire.frame(wire.encode_request(request)), until)
         return self._read_answer(until)
 
+    @property
+    def running(self) -> bool:
+        """False once it has ended, for instance killed while it had nothing to do."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process and reap it. May be called twice."""
         self._process.kill()

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
 _TICK_NS = 100_000_000
 _IDLE_S = 0.1
+_STANDSTILL_NS = 1_000_000_000
 _FAREWELL_NS = 500_000_000  # a TEARDOWN must not be cut off by a reset
 
 
@@ -95,13 +96,16 @@ class CaptureLoop:
 
     def run(self, stop: Event, beat: Beat) -> None:
         """The thread. On stop every session gets its TEARDOWN."""
-        ticked_ns = 0
+        ticked_ns, round_ns = 0, self._clock.now().boot_ns
         try:
             while not stop.is_set():
                 now = self._clock.now()
+                slept_ns, round_ns = now.boot_ns - round_ns, now.boot_ns
                 beat()
                 self._obey(now)
-                if now.boot_ns - ticked_ns >= _TICK_NS:
+                # After a standstill of our own (a frozen or suspended box) what waits in the sockets is
+                # read before any camera is called silent.
+                if now.boot_ns - ticked_ns >= _TICK_NS and slept_ns < _STANDSTILL_NS:
                     ticked_ns = now.boot_ns
                     self._tick(now)
                 if not self._read():

@@ -157,6 +157,9 @@ class Pictures:
 
     def _running_child(self, wanted: _Wanted) -> DecodeChild | None:
         """The decode process, started if need be; None (and the request failed) while it does not start."""
+        if self._child is not None and not self._child.running:
+            log.warning("the decode process ended while it had nothing to do; starting another")
+            self._end_child()  # no picture is to blame
         if self._child is not None:
             return self._child
         if self._clock.monotonic() < self._restart_at:

@@ -1,7 +1,8 @@
 """Is a camera seeing? A pure state machine over packets, one per camera.
 
 A lost stream makes a camera `suspect`; only when no stream of it has delivered a packet for
-`DARK_AFTER_S` is it `dark`. Reconnects and hiccups shorter than that never become an outage.
+`DARK_AFTER_S` is it `dark`. Reconnects and hiccups shorter than that never become an outage, and neither does
+a time in which the box itself stood still: only what it could have seen counts (`awake_ns`).
 """
 
 from __future__ import annotations
@@ -69,22 +70,26 @@ def stream_started(health: CameraHealth, role: Role, now: Instant) -> tuple[Came
 
 
 def stream_lost(
-    health: CameraHealth, role: Role, since: Instant, reason: str, now: Instant
+    health: CameraHealth, role: Role, since: Instant, reason: str, now: Instant, awake_ns: int = 0
 ) -> tuple[CameraHealth, Changed | None]:
     """A stream fell silent. A stream that was silent already keeps its older `since`."""
     known = dict(health.silences)
     first = known.get(role)
     known[role] = Silence(first.since if first and role not in health.flowing else since, reason)
     silenced = replace(health, flowing=health.flowing - {role}, silences=tuple(sorted(known.items())))
-    return tick(silenced, now)
+    return tick(silenced, now, awake_ns)
 
 
-def tick(health: CameraHealth, now: Instant) -> tuple[CameraHealth, Changed | None]:
-    """Let time pass: a camera silent for long enough becomes dark, from its last packet on."""
+def tick(health: CameraHealth, now: Instant, awake_ns: int = 0) -> tuple[CameraHealth, Changed | None]:
+    """Let time pass: a camera silent for long enough becomes dark, from its last packet on.
+
+    `awake_ns` is the boottime since which the box has watched without a standstill of its own.
+    """
     if health.flowing:
         return _settle(health, Sight.UP, now)
     since = _last_packet(health, now)
-    if (now.boot_ns - since.boot_ns) / 1e9 >= DARK_AFTER_S:
+    watched_since_ns = max(since.boot_ns, awake_ns)
+    if (now.boot_ns - watched_since_ns) / 1e9 >= DARK_AFTER_S:
         return _settle(health, Sight.DARK, since)
     if health.state is Sight.UP:
         return _settle(health, Sight.SUSPECT, since)

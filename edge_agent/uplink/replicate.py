@@ -207,7 +207,7 @@ class Replicator:
             leaf = leaves.decode(entry)
             detail = _DETAIL.validate_python(leaf.data)
         except (LedgerError, FormatError, ValidationError) as error:
-            self._complain(f"leaf {index}: {error}")
+            log.error("leaf %d cannot be told: %s; run `edge-agent ledger verify`", index, error)
             return None
         text = detail.get("text")
         return EventData.model_validate(

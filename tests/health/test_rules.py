@@ -90,6 +90,25 @@ def test_wall_clock_step_neither_makes_nor_hides_an_outage() -> None:
     assert health.state is Sight.DARK
 
 
+def test_a_standstill_of_the_box_itself_is_no_cameras_outage() -> None:
+    clock = ManualClock()
+    health = seeing(clock)
+    last_packet = clock.now()
+    clock.advance(30)  # the box was frozen
+    awake = clock.now()
+    for role in BOTH:
+        health, _ = rules.stream_lost(
+            health, role, last_packet, "no packets for 30 s", clock.now(), awake.boot_ns
+        )
+    assert health.state is Sight.SUSPECT
+    clock.advance(DARK_AFTER_S - 1)
+    health, _ = rules.tick(health, clock.now(), awake.boot_ns)
+    assert health.state is Sight.SUSPECT
+    clock.advance(1)
+    health, _ = rules.tick(health, clock.now(), awake.boot_ns)
+    assert (health.state, health.since) == (Sight.DARK, last_packet)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["start", "lose", "tick"]), st.sampled_from(list(Role)), st.floats(0, 30)),

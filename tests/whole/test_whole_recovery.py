@@ -78,6 +78,18 @@ def test_a_killed_agent_comes_back_and_says_that_it_was_killed(watcher: Any, soo
     assert b'"before":"killed"' in ledger
 
 
+def test_a_frozen_agent_accuses_no_camera(watcher: Any, soon: Soon) -> None:
+    began = time.monotonic()
+    os.kill(watcher.city.agent.pid, signal.SIGSTOP)
+    time.sleep(14)
+    os.kill(watcher.city.agent.pid, signal.SIGCONT)
+    watcher.wait_until_seeing(2)
+    time.sleep(3)
+    assert not any(dark(watcher, camera, began) for camera in ("cam-01", "cam-02"))
+    ledger = b"".join(p.read_bytes() for p in (watcher.city.layout.agent / "ledger").glob("leaves-*"))
+    assert b'"standstill"' in ledger
+
+
 def test_a_wrong_password_costs_two_answers_and_is_cured_by_editing_the_configuration(
     watcher: Any, soon: Soon
 ) -> None:
