@@ -124,8 +124,12 @@ class Visit:
         """Give what is left to `on_run` and say TEARDOWN. The socket that is returned wants to be drained."""
         self._selector.unregister(self._sock)
         self._close_udp()
-        if self.stream is not None and (run := self.stream.finish()) is not None:
-            self._on_run(run)
+        try:
+            if self.stream is not None and (run := self.stream.finish()) is not None:
+                self._on_run(run)
+        except BaseException:
+            self._sock.close()  # a bug behind `on_run` must not cost a descriptor at every reconnect
+            raise
         try:
             if self._session is not None:
                 self._session.tear_down(_seconds(now))
