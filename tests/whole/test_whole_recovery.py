@@ -33,7 +33,8 @@ def test_one_channel_off_is_one_event_and_the_others_go_on(watcher: Any, soon: S
     try:
         soon(lambda: dark(watcher, "cam-02", began), 15, "an event for cam-02")
         assert not dark(watcher, "cam-01", began)
-        event = next(e for at, e in watcher.ear.events if at > began and e.data.camera == "cam-02")
+        told = [e for at, e in watcher.ear.events if at > began and e.data.camera == "cam-02"]
+        event = next(e for e in told if e.data.detail["state"] == "dark")
         assert event.data.detail["host_reachable"] is True
     finally:
         watcher.city.dvr.control.set_channel(2, mode="on")
@@ -45,7 +46,7 @@ def test_the_whole_recorder_off_is_told_and_recording_resumes_by_itself(watcher:
     watcher.city.dvr.control.set_device(off=True)
     try:
         soon(lambda: all(dark(watcher, c, began) for c in ("cam-01", "cam-02")), 20, "both dark")
-        causes = [e.data.detail["cause"] for at, e in watcher.ear.events if at > began]
+        causes = [e.data.detail.get("cause", "") for at, e in watcher.ear.events if at > began]
         assert any("refuses connections" in str(cause) for cause in causes)
     finally:
         watcher.city.dvr.control.set_device(off=False)
