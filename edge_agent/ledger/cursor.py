@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent import durable
 from edge_agent.errors import FormatError, LedgerError
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger.checkpoint import Checkpoint, Note, Verifier
@@ -103,21 +103,10 @@ class Cursor:
         if self._unwritten is None:
             return
         try:
-            replace_file(self._path, self._unwritten.encode(), durable=True)
+            durable.replace(self._path, self._unwritten.encode())
             self._unwritten, self._written_s = None, now_s
         except OSError as error:
             log.warning("%s: %s", self._path, error)
-
-
-def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
-    """Write beside, sync if asked, rename over."""
-    draft = path.with_suffix(".draft")
-    with draft.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _cosigned(note: Note, cosigner: Verifier) -> int:

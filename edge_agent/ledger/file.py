@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from edge_agent import durable
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger import merkle, parts
 from edge_agent.ledger.checkpoint import Checkpoint
@@ -95,7 +96,7 @@ class LedgerFile:
         content = b"".join(parts.frame(leaf) for leaf in batch)
         try:
             fd = self._writable_part(len(content))
-            _write_all(fd, content)
+            durable.write_all(fd, content)
             os.fdatasync(fd)
             self._hashes.append([merkle.leaf_hash(leaf) for leaf in batch])
         except OSError:
@@ -111,16 +112,8 @@ class LedgerFile:
         """
         self._leave_part()
         part = self._next_part(base)
-        draft = part.path.with_suffix(".draft")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            _write_all(fd, b"".join(parts.frame(leaf) for leaf in batch))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        draft.rename(part.path)
+        durable.replace(part.path, b"".join(parts.frame(leaf) for leaf in batch))
         self._parts = [*self._parts, part]
-        self._sync_directory()
         self._hashes.rewind(base)
         self._hashes.append([merkle.leaf_hash(leaf) for leaf in batch])
         self._publish(base + len(batch))
@@ -134,7 +127,7 @@ class LedgerFile:
         self._publish(self._size)
         for part in gone:
             part.path.unlink()
-        self._sync_directory()
+        durable.sync_directory(self._directory)
         return len(gone)
 
     def close(self) -> None:
@@ -232,7 +225,7 @@ class LedgerFile:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._parts = [*self._parts, part]
             self._fd = os.open(part.path, flags, 0o640)
-            self._sync_directory()
+            durable.sync_directory(self._directory)
         return self._fd
 
     def _next_part(self, first: int) -> Part:
@@ -243,13 +236,6 @@ class LedgerFile:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-    def _sync_directory(self) -> None:
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _scan_further(path: Path, known: Scan | None) -> Scan:
@@ -271,9 +257,3 @@ def _hashes_at(content: bytes, offsets: Sequence[int]) -> list[bytes]:
             break
         found.append(merkle.leaf_hash(leaf))
     return found
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -13,13 +13,14 @@ from pathlib import Path
 from threading import Condition, Event
 
 from edge_agent import clock as clocks
+from edge_agent import durable
 from edge_agent.clock import Clock
 from edge_agent.errors import FormatError, LedgerError
 from edge_agent.events import Inbox
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger.checkpoint import Checkpoint, Signer, Verifier
-from edge_agent.ledger.cursor import Acknowledged, Cosigners, Cursor, read_note, replace_file
+from edge_agent.ledger.cursor import Acknowledged, Cosigners, Cursor, read_note
 from edge_agent.ledger.facts import LedgerFaulted, LedgerForked, LedgerRepaired, LedgerSynced
 from edge_agent.ledger.file import LedgerFile, Recovery
 from edge_agent.ledger.leaf import Json
@@ -262,7 +263,7 @@ class LedgerWriter:
 
     def _keep_checkpoint(self, checkpoint: str) -> None:
         try:
-            replace_file(self._directory / "checkpoint", checkpoint.encode(), durable=False)
+            durable.replace(self._directory / "checkpoint", checkpoint.encode(), synced=False)
         except OSError as error:  # the next one replaces it; recovery then recomputes more
             log.warning("ledger: the checkpoint could not be kept: %s", error)
 
@@ -344,6 +345,6 @@ def _claim(directory: Path, key: Verifier) -> None:
     """Write down whose ledger this is, once. New keys are a new log in a new directory."""
     path = directory / "vkey"
     if not path.exists():
-        replace_file(path, (key.vkey + "\n").encode(), durable=True)
+        durable.replace(path, (key.vkey + "\n").encode())
     if path.read_text(encoding="utf-8").strip() != key.vkey:
         raise LedgerError(f"{directory} belongs to another key: move it aside, new keys are a new ledger")

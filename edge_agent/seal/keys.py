@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from edge_agent import durable
 from edge_agent.errors import SealError
 from edge_agent.model import Role
 from edge_agent.seal.record import Aead
@@ -111,21 +112,8 @@ def _cpu_flags(cpuinfo: str) -> set[str]:
 
 
 def _create(path: Path) -> bytes:
-    """Write a new seed: file, rename, directory, each synced, so that no half-written key is ever found."""
+    """A new seed, durable before anything is signed with it. A half-written key is never found."""
     seed = os.urandom(KEY_BYTES)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, seed)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    durable.replace(path, seed, 0o600)
     return seed
