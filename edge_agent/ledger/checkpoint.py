@@ -135,7 +135,11 @@ def cosign(note: Note, cosigner: Verifier, signer: Signer, time_s: int) -> Signa
 
 def parse_note(text: str) -> Note:
     """Split text and signature lines; nothing is verified here."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_NOTE_BYTES or _CONTROL.search(text):
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:  # a lone surrogate: JSON can carry one, UTF-8 cannot
+        raise FormatError("a signed note is UTF-8") from error
+    if length > MAX_NOTE_BYTES or _CONTROL.search(text):
         raise FormatError("a signed note is at most 16 KiB without control characters")
     body, blank, tail = text.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):

@@ -91,8 +91,8 @@ def count_syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_leaves_are_synced_once_a_second_and_only_when_some_wait(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    syncs = count_syncs(monkeypatch)
     writer = box.open()
+    syncs = count_syncs(monkeypatch)
     for _ in range(30):  # three seconds, ten leaves each
         writer.append("mark", {})
         box.clock.advance(0.1)

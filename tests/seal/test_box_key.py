@@ -25,13 +25,15 @@ def test_a_box_key_is_made_once_and_only_for_its_owner(tmp_path):
 
 def test_the_key_is_durable_before_it_is_used(tmp_path, monkeypatch):
     steps = []
-    fsync, replace = os.fsync, type(tmp_path).replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
+    replace = type(tmp_path).replace
+    for name in ("fsync", "fdatasync"):
+        sync = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda fd, sync=sync, name=name: (steps.append(name), sync(fd)))
     monkeypatch.setattr(
         type(tmp_path), "replace", lambda self, to: (steps.append("rename"), replace(self, to))[1]
     )
     BoxKey.load_or_create(tmp_path / "box.key")
-    assert steps == ["fsync", "rename", "fsync"]
+    assert steps == ["fdatasync", "rename", "fsync"]
 
 
 def test_a_half_written_key_from_a_power_cut_is_not_believed(tmp_path):
