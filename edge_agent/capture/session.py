@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -79,7 +80,9 @@ class Session:
         gate: CredentialGate,
         *,
         timeout_s: float = web.TIMEOUT_S,
+        post: Callable[..., web.WebReply] = web.post,
     ) -> None:
+        """`post` is what sends each request: `web.post`, or a tape recorder around it."""
         self.host = host
         self.port = port
         self.clock_offset_s: float | None = None
@@ -88,6 +91,7 @@ class Session:
         self._clock = clock
         self._gate = gate
         self._timeout_s = timeout_s
+        self._send = post
         self._lock = Lock()
         self._challenge: digest.Challenge | None = None
         self._uses = 0
@@ -225,7 +229,7 @@ class Session:
         return zero + timedelta(microseconds=now.boot_ns / 1000)
 
     def _post(self, question: _Question, signed: _Signed) -> web.WebReply:
-        return web.post(
+        return self._send(
             self.host,
             question.port,
             question.path,

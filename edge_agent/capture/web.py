@@ -30,9 +30,11 @@ class Trouble(StrEnum):
 class WebError(EdgeAgentError):
     """No usable HTTP answer; `trouble` says in which way."""
 
-    def __init__(self, trouble: Trouble, text: str) -> None:
+    def __init__(self, trouble: Trouble, text: str, so_far: WebReply | None = None) -> None:
+        """`so_far`: what had come of an answer that was not read to its end."""
         super().__init__(text)
         self.trouble = trouble
+        self.so_far = so_far
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class WebReply:
     challenges: tuple[str, ...]  # each WWW-Authenticate header by itself
     date: str
     server: str
+    content_type: str = ""
 
 
 def post(
@@ -97,16 +100,23 @@ def _connect(host: str, port: int, deadline: float) -> _PacedSocket:
 
 def _read(response: http.client.HTTPResponse, where: str) -> WebReply:
     if 300 <= response.status < 400:
-        raise WebError(Trouble.REDIRECT, f"{where} redirects elsewhere, which is not followed")
+        so_far = _reply(response, b"")
+        raise WebError(Trouble.REDIRECT, f"{where} redirects elsewhere, which is not followed", so_far)
     body = response.read(MAX_BODY + 1)
     if len(body) > MAX_BODY:
-        raise WebError(Trouble.TOO_BIG, f"{where} answers with more than {MAX_BODY} bytes")
+        so_far = _reply(response, body[:MAX_BODY])
+        raise WebError(Trouble.TOO_BIG, f"{where} answers with more than {MAX_BODY} bytes", so_far)
+    return _reply(response, body)
+
+
+def _reply(response: http.client.HTTPResponse, body: bytes) -> WebReply:
     return WebReply(
         response.status,
         body,
         tuple(response.headers.get_all("WWW-Authenticate") or ()),
         response.headers.get("Date", ""),
         response.headers.get("Server", "")[:200],
+        response.headers.get("Content-Type", "")[:200],
     )
 
 
