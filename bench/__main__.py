@@ -1,4 +1,4 @@
-"""`python -m bench [record] [seal] [syncs] [profile] [--quick]`: prints Markdown tables to stdout."""
+"""`python -m bench [record] [seal] [syncs] [profile] [onvif] [--quick]`: prints Markdown tables to stdout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import record, seal, stages, syncs
+from bench import onvif, record, seal, stages, syncs
 from bench.steady import Plan
 from edge_agent.errors import EdgeAgentError
 
 THOROUGH, QUICK = Plan(rounds=4, settle_s=6, window_s=20), Plan(rounds=1, settle_s=3, window_s=8)
+ITEMS = ("record", "seal", "syncs", "profile", "onvif")
 NEEDED = {"record": "ffmpeg", "syncs": "strace"}
 
 
@@ -28,6 +29,7 @@ def main() -> int:
         "seal": lambda place: seal.run(place, counts[-1], plan),
         "syncs": lambda place: syncs.run(place, syncs.COUNTS, plan.settle_s, 2 * plan.window_s),
         "profile": lambda place: stages.run(place, counts[-1], plan),
+        "onvif": lambda place: onvif.run(place, plan.rounds, plan.settle_s),
     }
     failed = False
     for item in options.items or items:
@@ -43,14 +45,14 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("items", nargs="*", metavar="ITEM", help="record, seal, syncs, profile; default: all")
+    parser.add_argument("items", nargs="*", metavar="ITEM", help=f"{', '.join(ITEMS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="one short round instead of four long ones")
     parser.add_argument("--cameras", type=int, nargs="+", default=[8, 16], help="default: 8 16")
     parser.add_argument(
         "--directory", type=Path, default=Path("/var/tmp"), help="where to record; a real disk, no tmpfs"
     )
     options = parser.parse_args()
-    unknown = set(options.items) - {"record", "seal", "syncs", "profile"}
+    unknown = set(options.items) - set(ITEMS)
     if unknown:
         parser.error(f"no such item: {', '.join(sorted(unknown))}")
     return options

@@ -7,26 +7,18 @@ from contextlib import contextmanager
 
 from edge_agent.capture import addresses, channels, onvif, soap, web
 from edge_agent.capture.channels import Channel, Identity, Pair, Profile
-from edge_agent.capture.device import DeviceReport, Step
+from edge_agent.capture.device import CURES, DeviceReport, Step
 from edge_agent.capture.onvif import OnvifDevice
 from edge_agent.capture.profiles import clean, profiles_in
 from edge_agent.capture.session import DEVICE_PATH, AuthRefused, Session
 from edge_agent.capture.soap_request import envelope
-from edge_agent.capture.web import Trouble, WebError
+from edge_agent.capture.web import WebError
 from edge_agent.capture.wsd import plain_mac
 from edge_agent.clock import Clock
 from edge_agent.errors import DeviceError, EdgeAgentError, FormatError
 from edge_agent.model import Endpoint
 
 _STREAM_SETUP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}
-_CURES = {
-    Trouble.REFUSED: "is the port right and ONVIF switched on? Recorders use 80, 8000, 8080, 8899 or 8999",
-    Trouble.UNREACHABLE: "is the recorder on, its cable in, and the address right?",
-    Trouble.SILENT: "the device hangs; restart the recorder if this stays",
-    Trouble.BROKEN: "is this the port of ONVIF? Recorders use 80, 8000, 8080, 8899 or 8999",
-    Trouble.TOO_BIG: "this is no ONVIF device",
-    Trouble.REDIRECT: "switch HTTP on beside HTTPS in the recorder's network menu",
-}
 
 
 class Interview:
@@ -35,7 +27,9 @@ class Interview:
     def __init__(
         self, session: Session, clock: Clock, on_step: Callable[[Step], None] | None, until: float
     ) -> None:
-        """`until`: when, on the clock's monotonic time, no further stream is asked for."""
+        """The device accepts connections. `until`: when, on the clock's monotonic time, no further stream is
+        asked for.
+        """
         self._session = session
         self._address, self._port = session.host, session.port
         self._clock = clock
@@ -48,8 +42,7 @@ class Interview:
         self._snapshots = True
 
     def run(self) -> DeviceReport:
-        with _explained("reachable"):
-            self._reach()
+        self._passed("reachable", f"{self._address} accepts connections on port {self._port}")
         with _explained("clock"):
             self._ask_clock()
         with _explained("auth"):
@@ -70,10 +63,6 @@ class Interview:
         self._steps.append(step)
         if self._on_step is not None:
             self._on_step(step)
-
-    def _reach(self) -> None:
-        web.knock(self._address, self._port)
-        self._passed("reachable", f"{self._address} accepts connections on port {self._port}")
 
     def _ask_clock(self) -> None:
         if not self._session.ask_clock():
@@ -270,7 +259,7 @@ def _explained(step: str) -> Iterator[None]:
     except AuthRefused as error:
         raise DeviceError("auth", str(error)) from error
     except WebError as error:
-        raise DeviceError(step, f"{error}: {_CURES[error.trouble]}") from error
+        raise DeviceError(step, f"{error}: {CURES[error.trouble]}") from error
     except soap.SoapFault as error:
         cure = "give this user the right to view video in the ONVIF user list"
         hint = f"; {cure}" if error.fault.not_authorized else ""
