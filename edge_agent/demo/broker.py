@@ -58,12 +58,14 @@ class Broker(Protocol):
 class Mosquitto:
     """Mosquitto as a child process; sessions and retained messages survive a restart.
 
-    The ICCC's workers whose certificates exist when `start` is called get their rights by name.
+    The ICCC's workers whose certificates exist when `start` is called get their rights by name. It listens
+    on `host`; 0.0.0.0 is for a network namespace of one's own.
     """
 
-    def __init__(self, directory: Path, pki: Pki, port: int = 0) -> None:
+    def __init__(self, directory: Path, pki: Pki, port: int = 0, host: str = "127.0.0.1") -> None:
         self.port = port
         self.notice = ""
+        self._host = host
         self._directory = directory
         self._pki = pki
         self._child = _Child("mosquitto", directory / "mosquitto.log", pki)
@@ -94,7 +96,7 @@ class Mosquitto:
         # A broker started by root becomes "mosquitto", who could not read our 0600 keys.
         user = "root" if os.geteuid() == 0 else ""
         text = broker_conf.mosquitto_conf(
-            port, self._pki.ca, self._pki.server(), acl, self._directory, user=user
+            port, self._pki.ca, self._pki.server(), acl, self._directory, user=user, host=self._host
         )
         conf = self._directory / "mosquitto.conf"
         conf.write_text(text, encoding="utf-8")

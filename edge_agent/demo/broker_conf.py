@@ -58,11 +58,18 @@ dynamic_filters = true
 
 
 def mosquitto_conf(
-    port: int, ca: Path, server: Identity, acl: Path, directory: Path, *, user: str = ""
+    port: int,
+    ca: Path,
+    server: Identity,
+    acl: Path,
+    directory: Path,
+    *,
+    user: str = "",
+    host: str = "127.0.0.1",
 ) -> str:
-    """One TLS listener on 127.0.0.1. `user` is whom a broker started by root becomes."""
+    """One TLS listener on `host`. `user` is whom a broker started by root becomes."""
     lines = [
-        f"listener {port} 127.0.0.1",
+        f"listener {port} {host}",
         f"cafile {ca}",
         f"certfile {server.certificate}",
         f"keyfile {server.key}",
