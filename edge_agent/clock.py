@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -58,3 +59,10 @@ def boot_id() -> bytes:
     """The kernel's 16-byte boot id: a new one tells a power cut from a cable pulled."""
     text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return bytes.fromhex(text.replace("-", ""))
+
+
+def timestamp(wall_us: int) -> str:
+    """`2026-11-22T18:30:00.250Z`. Times outside 1970-9999 are clamped: a bad clock must not stop us."""
+    milliseconds = min(max(wall_us // 1000, 0), 253_402_300_799_999)
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"

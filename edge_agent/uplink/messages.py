@@ -6,13 +6,14 @@ understand each other. `encode` and `decode` are the only doors.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, TypedDict
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from edge_agent.clock import timestamp as timestamp
 from edge_agent.config import CAMERA_ID, SITE_ID
 from edge_agent.errors import FormatError
 from edge_agent.model import Instant, Role
@@ -267,13 +268,6 @@ def sign_message(private_key: Ed25519PrivateKey, kid: str, message: Message) -> 
 def verify_message(payload: bytes, public_key: Ed25519PublicKey) -> Message:
     """The message if the box's key signed it. Raises FormatError or one of its kin in `jws`."""
     return decode(jws.verify(payload, MESSAGE_TYP, lambda _kid: public_key).payload)
-
-
-def timestamp(wall_us: int) -> str:
-    """`2026-11-22T18:30:00.250Z`. Times outside 1970-9999 are clamped: a bad clock must not stop us."""
-    milliseconds = min(max(wall_us // 1000, 0), 253_402_300_799_999)
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 def wall_us(text: str) -> int:
