@@ -1,0 +1,159 @@
+"""Every crash prefix: the power fails after each call that rings and ledger make to the disk.
+
+For each prefix the disk is rebuilt in several ways (`crash_disk.Whim`), and the next start must find all that
+was promised, read it, and record on. docs/design/ring.md, I1 to I8.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from box_story import BOX, PRIVATE, ROLES, Box, promises, tell
+from crash_disk import CrashDisk, Whim, remove
+from disk_log import DiskLog, Op
+
+from edge_agent.clock import ManualClock
+from edge_agent.ledger import leaf as leaves_
+from edge_agent.ledger import verifier
+from edge_agent.model import Role
+from edge_agent.ring.layout import number_of, segment_name
+from edge_agent.ring.reader import RingReader
+from edge_agent.ring.segment import SegmentScan
+from edge_agent.seal.opener import Opener
+from edge_agent.seal.record import iter_records
+
+FOREVER = 1 << 62
+OUTAGE_S = 60
+
+
+class Story:
+    """Told once; knows for every prefix what was promised and what was evicted."""
+
+    def __init__(self, root: Path) -> None:
+        self.box, disk = tell(root)
+        self.log = disk.log
+        self.leaves = self.box.ledger.log.entries(0, self.box.ledger.log.size)
+        disk.__exit__()
+
+    def prefixes(self) -> Iterator[tuple[int, CrashDisk, frozenset[bytes]]]:
+        disk, evicted = CrashDisk(), frozenset[bytes]()
+        for calls, op in enumerate(self.log, 1):
+            if op.kind == "unlink" and op.name.endswith(".ear"):
+                held = iter_records(disk.content(op.file)[64:])
+                evicted |= {record.digest for record in held}
+            disk.apply(op)
+            yield calls, disk, evicted
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return Story(tmp_path_factory.mktemp("story") / "box")
+
+
+def test_the_story_has_every_kind_of_call_in_every_place(story: Story) -> None:
+    seen = {(op.kind, op.name.partition("/")[0]) for op in story.log if op.name}
+    kinds = ("create", "rename", "sync_directory")
+    assert set(itertools.product(kinds, ("main", "sub", "ledger"))) <= seen
+    gone = [op.name for op in story.log if op.kind == "unlink" and op.name.endswith(".ear")]
+    assert {name.partition("/")[0] for name in gone} == {"main", "sub"}
+    assert {"write", "sync"} <= {op.kind for op in story.log}
+
+
+@pytest.mark.parametrize("whim", Whim)
+def test_after_every_prefix_nothing_promised_is_lost_and_recording_goes_on(
+    story: Story, tmp_path: Path, whim: Whim
+) -> None:
+    for calls, disk, evicted in story.prefixes():
+        _crash_and_return(story, tmp_path, calls, disk, evicted, whim, seed=0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("seed", range(1, 41))
+def test_after_every_prefix_however_torn(story: Story, tmp_path: Path, seed: int) -> None:
+    for calls, disk, evicted in story.prefixes():
+        _crash_and_return(story, tmp_path, calls, disk, evicted, Whim.TORN, seed)
+
+
+def _crash_and_return(
+    story: Story, place: Path, calls: int, disk: CrashDisk, evicted: frozenset[bytes], whim: Whim, seed: int
+) -> None:
+    root = place / f"{whim}-{calls}"
+    root.mkdir()
+    synced = disk.build(root, whim, Random(f"{whim} {calls} {seed}"))
+    promised = promises(story.box, calls)
+    found = _what_can_be_read(root, synced)
+    lost = promised.records - evicted - set(found)
+    assert not lost, f"after {calls} calls {len(lost)} durable records are lost"
+    old = {path: path.read_bytes() for path in root.glob("*/*.ear")}
+    clock = ManualClock(story.box.clock.wall_us + OUTAGE_S * 1_000_000, story.box.clock.boot_ns)
+    with DiskLog(root) as again:
+        box = Box(root, again, clock)
+        _ledger_holds(box, story.leaves[: promised.leaves])
+        _no_eviction_without_its_leaf(box, story.log[:calls], root)
+        box.record(1)
+    for path, content in old.items():
+        assert path.read_bytes() == content, "a segment of an earlier run was touched"
+    assert not {r.header.epoch for r in box.sealed} & set(found.values()), "a key was used again"
+    _reads_and_names_the_gap(box, root, promised.records - evicted)
+    remove(root)
+
+
+def _what_can_be_read(root: Path, synced: dict[str, int]) -> dict[bytes, bytes]:
+    """digest -> epoch of every record on the disk; only what no sync covered may be damaged."""
+    found: dict[bytes, bytes] = {}
+    for path in root.glob("*/*.ear"):
+        scan = SegmentScan(path, number_of(path.name) or 0)
+        while not scan.advance(1 << 20, final=True):
+            pass
+        assert all(start >= synced[f"{path.parent.name}/{path.name}"] for start, _ in scan.index.damage)
+        for stream in scan.index.streams():
+            found |= {entry.digest: entry.epoch for entry in scan.index.entries(stream)}
+    return found
+
+
+def _ledger_holds(box: Box, leaves: list[bytes]) -> None:
+    recovery = box.ledger.recovery
+    assert not recovery.contradicts
+    assert recovery.damaged == 0
+    assert box.ledger.log.entries(0, len(leaves)) == leaves
+
+
+def _no_eviction_without_its_leaf(box: Box, log: list[Op], root: Path) -> None:
+    """I6: a segment that is gone for good has its leaf in the ledger that was found."""
+    said = set()
+    for raw in box.ledger.log.entries(0, box.ledger.log.size):
+        leaf = leaves_.decode(raw)
+        if leaf.kind == "evict":
+            said.add(f"{leaf.data['ring']}/{segment_name(leaf.data['segment'])}")
+    unlinked = {op.name for op in log if op.kind == "unlink" and op.name.endswith(".ear")}
+    for name in unlinked:
+        if not (root / name).exists():
+            assert name in said, f"{name} is gone and no leaf says so"
+
+
+def _reads_and_names_the_gap(box: Box, root: Path, safe: frozenset[bytes]) -> None:
+    reader = RingReader({role: root / role.value for role in ROLES})
+    opener = Opener("iccc", PRIVATE, BOX.public)
+    for camera in box.cameras:
+        records = list(reader.records(camera.stream, 0, FOREVER))
+        for record in records:
+            opener.open(record)
+        mine = [r.digest for r in box.sealed if r.header.stream == camera.stream]
+        assert [r.digest for r in records[-len(mine) :]] == mine
+        older = [r for r in records[: -len(mine)] if r.digest in safe]
+        if older:
+            gaps = reader.gaps(camera.stream, older[0].header.wall_us, FOREVER >> 1)
+            began_us = records[-len(mine)].header.wall_us
+            assert any(gap.to_us == began_us for gap in gaps), "the outage is not named"
+
+
+def test_the_ledger_on_the_last_disk_verifies(story: Story, tmp_path: Path) -> None:
+    *_, (_, disk, _) = story.prefixes()
+    disk.build(tmp_path, Whim.KEPT, Random(0))
+    assert verifier.verify_directory(tmp_path / "ledger").problems == ()
+    assert len({Role(path.parent.name) for path in tmp_path.glob("*/*.ear")}) == 2
