@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 
+from edge_agent.demo.dvr import media
 from edge_agent.demo.dvr.client import VirtualDvr
+from edge_agent.demo.dvr.media import LoopKey, Shape, Variant
 from edge_agent.demo.dvr.sei import parse_send_time
 from edge_agent.errors import DeviceError
 from edge_agent.model import Codec, Role
@@ -139,6 +143,42 @@ def test_a_slate_is_a_still_picture_of_tiny_frames(dvr: VirtualDvr, play: Open, 
     units = wire_tools.assemble(client.collect(0.6), Codec.H264)
     assert len(units) >= 8
     assert all(len(unit.annexb) < 400 for unit in units)
+
+
+@pytest.mark.parametrize("mode", ["slate", "black", "frozen"])
+def test_a_still_picture_has_a_clock_that_runs_and_nothing_else_that_moves(mode: str, tmp_path: Path) -> None:
+    loop = media.load(tmp_path, LoopKey(1, False, Shape(320, 192, 25), Variant(mode)))
+    jpegs = [media.jpeg_of(loop, second * 25) for second in range(0, 16, 2)]
+    shown = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).astype(int) for jpeg in jpegs]
+    differs = np.any([abs(one - shown[0]) > 24 for one in shown[1:]], axis=0)
+
+    assert differs[:16, :160].any()
+    assert not differs[32:].any()
+    assert np.median([len(unit.nals[-1]) for unit in loop.units if not unit.keyframe]) < 60
+
+
+def test_a_black_input_is_shown_and_the_recorder_does_not_know(dvr: VirtualDvr, play: Open) -> None:
+    dvr.control.set_channel(1, mode="black")
+    assert pictures(play(1)) > 5
+
+
+def test_all_cameras_lose_their_supply_at_once(dvr: VirtualDvr) -> None:
+    dvr.control.set_channels(mode="slate")
+    channels = dvr.control.state()["channels"]
+    assert isinstance(channels, dict)
+    assert [state["mode"] for state in channels.values()] == ["slate", "slate"]
+
+
+def test_a_reboot_takes_its_time_and_moves_the_start(dvr: VirtualDvr, play: Open, open_rtsp: Open) -> None:
+    before = dvr.control.state()["started"]
+    play(1)
+    dvr.control.act("reboot", seconds=0.4)
+    with pytest.raises(ConnectionRefusedError):
+        open_rtsp()
+    until = time.monotonic() + 10
+    while dvr.control.state()["started"] == before and time.monotonic() < until:
+        time.sleep(0.05)
+    assert pictures(play(1)) > 5
 
 
 def test_a_stall_silences_open_sessions_only(dvr: VirtualDvr, play: Open) -> None:

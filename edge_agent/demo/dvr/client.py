@@ -49,6 +49,10 @@ class DvrControl:
         """Fields of `faults.ChannelFaults`, e.g. `mode="slate"`. Returns when the change is in force."""
         self._ask("POST", f"/channel/{channel}", changes)
 
+    def set_channels(self, **changes: object) -> None:
+        """The same for every channel: the cameras' common supply."""
+        self._ask("POST", "/channels", changes)
+
     def set_device(self, **changes: object) -> None:
         """Fields of `faults.DeviceFaults`, e.g. `off=True`."""
         self._ask("POST", "/device", changes)
@@ -56,9 +60,9 @@ class DvrControl:
     def set_credentials(self, user: str, password: str) -> None:
         self._ask("POST", "/credentials", {"user": user, "password": password})
 
-    def act(self, act: str, channel: int | None = None) -> None:
-        """One of `faults.Act`, to one channel's sessions or to all."""
-        self._ask("POST", "/act", {"act": act, "channel": channel})
+    def act(self, act: str, channel: int | None = None, seconds: float = 0.0) -> None:
+        """One of `faults.Act`, to one channel's sessions or to all; `seconds` is how long a reboot takes."""
+        self._ask("POST", "/act", {"act": act, "channel": channel, "seconds": seconds})
 
     def state(self) -> dict[str, object]:
         """Faults in force, sessions, pull points, wrong passwords, counters (docs/virtual-dvr.md)."""

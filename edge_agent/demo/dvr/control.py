@@ -37,13 +37,19 @@ class ControlDesk:
                 return self._sent()
             case "POST", ["channel", number]:
                 await device.change_channel(int(number), order)
+            case "POST", ["channels"]:
+                await device.change_channels(order)
             case "POST", ["device"]:
                 await device.change_device(order)
             case "POST", ["credentials"]:
                 device.recorder.accounts.change(str(order["user"]), str(order["password"]))
             case "POST", ["act"]:
-                channel = order.get("channel")
-                await device.act(Act(str(order["act"])), int(channel) if isinstance(channel, int) else None)
+                channel, seconds = order.get("channel"), order.get("seconds", 0)
+                await device.act(
+                    Act(str(order["act"])),
+                    channel if isinstance(channel, int) else None,
+                    float(seconds) if isinstance(seconds, int | float) else 0.0,
+                )
             case _:
                 raise KeyError(path)
         return self._state()
@@ -58,6 +64,7 @@ class ControlDesk:
         return {
             "device": to_json(recorder.faults.device),
             "channels": {str(number): to_json(state) for number, state in recorder.faults.channels.items()},
+            "started": recorder.started.isoformat(),
             "sessions": sessions,
             "pull_points": self._device.events.held,
             "wrong_passwords": recorder.accounts.wrong,

@@ -18,6 +18,7 @@ from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.rtsp_server import RtspServer
 from edge_agent.demo.dvr.web import HttpServer
 
+LONGEST_REBOOT_S = 600.0
 _NAMESPACE = uuid.UUID("6f3d0c52-52a1-4f0e-9d5e-0c6a6f4f2f10")
 
 
@@ -31,8 +32,10 @@ class Device:
         self._discovery = DiscoveryResponder(self._announcement, config.host, config.interfaces)
         self.endpoint = f"urn:uuid:{uuid.uuid5(_NAMESPACE, config.serial)}"
         self._changing = asyncio.Lock()
+        self._rebooting: asyncio.Task[None] | None = None
 
     async def switch_on(self) -> None:
+        self.recorder.started = self.recorder.device_time()
         await self.rtsp.open()
         await self.http.open()
         self._onvif.rtsp_port, self._onvif.http_port = self.rtsp.port, self.http.port
@@ -58,6 +61,11 @@ class Device:
                     session.stall()
             self.events.observe()
 
+    async def change_channels(self, changes: Mapping[str, object]) -> None:
+        """The same to every channel, as when the supply of all cameras is switched off."""
+        for channel in self.recorder.config.inputs:
+            await self.change_channel(channel, changes)
+
     async def change_device(self, changes: Mapping[str, object]) -> None:
         recorder = self.recorder
         async with self._changing:
@@ -76,7 +84,8 @@ class Device:
             elif before.onvif_off and not after.onvif_off:
                 await self.http.open()
 
-    async def act(self, act: Act, channel: int | None = None) -> None:
+    async def act(self, act: Act, channel: int | None = None, seconds: float = 0.0) -> None:
+        """`seconds` is how long a reboot takes; it goes on after this returns unless it is instant."""
         match act:
             case Act.CUT:
                 for session in self.recorder.sessions_of(channel):
@@ -87,14 +96,18 @@ class Device:
             case Act.DROP_SUBSCRIPTIONS:
                 self.events.drop_all()
             case Act.REBOOT:
-                await self._reboot()
+                self._rebooting = asyncio.create_task(self._reboot(min(seconds, LONGEST_REBOOT_S)))
+                if not seconds:
+                    await self._rebooting
 
-    async def _reboot(self) -> None:
+    async def _reboot(self, seconds: float) -> None:
         async with self._changing:
-            if not self.recorder.faults.device.off:
-                self.recorder.accounts.forget_nonces()
-                self.switch_off()
-                await self.switch_on()
+            if self.recorder.faults.device.off:
+                return
+            self.recorder.accounts.forget_nonces()
+            self.switch_off()
+            await asyncio.sleep(seconds)
+            await self.switch_on()
 
     def _announcement(self, local_address: str) -> Announcement:
         faults = self.recorder.faults.device

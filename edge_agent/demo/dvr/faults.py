@@ -20,8 +20,10 @@ class Mode(StrEnum):
     """What an input shows. A client that reconnects sees the same, except after a stall."""
 
     ON = "on"
-    OFF = "off"  # RTSP plays, no packets come; ONVIF says SignalLoss
-    SLATE = "slate"  # a still "NO VIDEO" picture; ONVIF says SignalLoss
+    OFF = "off"  # unplugged, and no slate: RTSP plays, no packets come; ONVIF says SignalLoss
+    SLATE = "slate"  # a still "NO VIDEO" picture with a running clock; ONVIF says SignalLoss
+    BLACK = "black"  # a black picture with a running clock, as from a covered lens; ONVIF does not know
+    FROZEN = "frozen"  # the scene stands still, but for the clock; ONVIF does not know
     MUTE = "mute"  # no packets, and ONVIF does not know
     STALL = "stall"  # sessions open now fall silent for good, new ones play
 
@@ -75,7 +77,7 @@ class DateTimeManners(StrEnum):
 class Act(StrEnum):
     CUT = "cut"  # FIN to the channel's sessions (all sessions without a channel)
     RESET_TIMESTAMPS = "reset-timestamps"  # RTP time starts at zero again
-    REBOOT = "reboot"  # sessions cut, subscriptions and nonces forgotten
+    REBOOT = "reboot"  # off for a while; sessions, subscriptions and nonces forgotten, a new start time
     DROP_SUBSCRIPTIONS = "drop-subscriptions"
 
 
@@ -104,7 +106,7 @@ class ChannelFaults:
 class DeviceFaults:
     """`xaddr` replaces host and port in every address the device hands out, e.g. `10.9.8.7:80`."""
 
-    off: bool = False
+    off: bool = False  # powered down; it starts anew when it comes back, and says since when it runs
     onvif_off: bool = False  # its port is closed; RTSP works
     session_limit: int = 0  # RTSP sessions beyond it are refused; 0 is no limit
     session_refusal: SessionRefusal = SessionRefusal.BANDWIDTH

@@ -27,8 +27,11 @@ class Clip:
     shape: Shape | None
 
 
+_SHOWN = {Mode.SLATE: Variant.SLATE, Mode.BLACK: Variant.BLACK, Mode.FROZEN: Variant.FROZEN}
+
+
 def shown(faults: ChannelFaults) -> Variant:
-    return Variant.SLATE if faults.mode is Mode.SLATE else faults.variant
+    return _SHOWN.get(faults.mode, faults.variant)
 
 
 class Library:

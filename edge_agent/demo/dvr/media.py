@@ -25,6 +25,7 @@ from edge_agent.model import Codec
 
 Noise = NDArray[np.int8]
 VERSION = 2  # of everything below that changes the encoded bytes; part of each cache key
+_STILLS_VERSION = 3  # the same for the still pictures alone
 GOP_S = 2
 # Prime lengths: sampled every so many whole seconds, a loop shows each of its pictures before it repeats.
 _MAIN_LENGTHS = (251, 257, 263, 269, 271, 277, 281, 283)
@@ -39,10 +40,20 @@ class Variant(StrEnum):
     """Which recording of the same scene a stream shows."""
 
     NORMAL = "normal"
-    SLATE = "slate"
+    SLATE = "slate"  # the still pictures have a running clock drawn into them
+    BLACK = "black"
+    FROZEN = "frozen"
     SMALLER = "smaller"  # other resolution: a new SPS
     OTHER_PPS = "other-pps"
     LONG_GOP = "long-gop"  # one keyframe at the start of a session, never another
+
+
+_STILLS: dict[Variant, Callable[[int, int, int], scenes.Picture]] = {
+    Variant.SLATE: scenes.slate,
+    Variant.BLACK: scenes.black,
+    Variant.FROZEN: scenes.frozen,
+}
+_STILL_S = 17  # their loops: sampled every 10 s, the clock never shows the same second twice running
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,8 @@ class LoopKey:
     variant: Variant = Variant.NORMAL
 
     def file_name(self) -> str:
-        named = repr((VERSION, GOP_S, av.__version__, sorted(asdict(self).items(), key=str)))
+        version = _STILLS_VERSION if self.variant in _STILLS else VERSION
+        named = repr((version, GOP_S, av.__version__, sorted(asdict(self).items(), key=str)))
         return f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.loop"
 
 
@@ -178,10 +190,11 @@ def _encode_scene(key: LoopKey) -> EncodedLoop:
 
 
 def _pictures(key: LoopKey, shape: Shape, length: int) -> Iterator[scenes.Picture]:
-    if key.variant is Variant.SLATE:
-        still = scenes.slate(key.channel, shape.width, shape.height)
-        for _ in range(length):
-            yield still
+    if key.variant in _STILLS:
+        still = _STILLS[key.variant](key.channel, shape.width, shape.height)
+        for second in range(_STILL_S):
+            picture = scenes.clocked(still, second)
+            yield from (picture for _ in range(shape.fps))
         return
     view = scenes.scene(key.channel, shape.width, shape.height)
     period = length - 1 if key.variant is Variant.LONG_GOP else length
@@ -191,7 +204,7 @@ def _pictures(key: LoopKey, shape: Shape, length: int) -> Iterator[scenes.Pictur
 
 def _variant_shape(key: LoopKey) -> Shape:
     shape = key.shape
-    kbps = 0 if key.variant is Variant.SLATE else shape.kbps
+    kbps = 0 if key.variant in _STILLS else shape.kbps
     if key.variant is Variant.SMALLER:
         return Shape(shape.width // 32 * 16, shape.height // 32 * 16, shape.fps, shape.codec, kbps)
     return Shape(shape.width, shape.height, shape.fps, shape.codec, kbps)
@@ -200,8 +213,8 @@ def _variant_shape(key: LoopKey) -> Shape:
 def _length(key: LoopKey) -> int:
     if key.variant is Variant.LONG_GOP:
         return _LONG_GOP_LENGTH
-    if key.variant is Variant.SLATE:
-        return GOP_S * key.shape.fps
+    if key.variant in _STILLS:
+        return _STILL_S * key.shape.fps
     lengths = _SUB_LENGTHS if key.sub else _MAIN_LENGTHS
     return lengths[(key.channel - 1) % len(lengths)]
 

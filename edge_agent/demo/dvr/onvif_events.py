@@ -20,6 +20,7 @@ _DEFAULT_S, _LONGEST_S, _LONGEST_PULL_S = 60.0, 3600.0, 60.0
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$")
 _MOTION = "tns1:VideoSource/MotionAlarm"
 _SIGNAL_LOSS = "tns1:VideoSource/SignalLoss"
+_LAST_REBOOT = "tns1:Monitoring/OperatingTime/LastReboot"  # ONVIF Core, section 8.8: a property with a moment
 
 
 @dataclass(slots=True)
@@ -154,7 +155,8 @@ class EventDesk:
             point.arrived.set()
 
     def _initial(self) -> list[str]:
-        return [self._message(*key, value, "Initialized") for key, value in self._states.items()]
+        states = [self._message(*key, value, "Initialized") for key, value in self._states.items()]
+        return [*states, self._last_reboot()]
 
     def _observed(self) -> dict[tuple[str, int], bool]:
         recorder = self._recorder
@@ -162,8 +164,17 @@ class EventDesk:
         lost = {(_SIGNAL_LOSS, channel): recorder.signal_lost(channel) for channel in inputs}
         return lost | {(_MOTION, channel): recorder.faults.channel(channel).motion for channel in inputs}
 
+    def _last_reboot(self) -> str:
+        data = f'<tt:SimpleItem Name="Status" Value="{_zulu(self._recorder.started)}"/>'
+        return self._notification(_LAST_REBOOT, "", data, "Initialized")
+
     def _message(self, topic: str, channel: int, value: bool, operation: str) -> str:
-        source = brands.source_token(self._recorder.config.brand, channel)
+        token = brands.source_token(self._recorder.config.brand, channel)
+        source = f'<tt:SimpleItem Name="Source" Value="{token}"/>'
+        data = f'<tt:SimpleItem Name="State" Value="{"true" if value else "false"}"/>'
+        return self._notification(topic, source, data, operation)
+
+    def _notification(self, topic: str, source: str, data: str, operation: str) -> str:
         dialect = "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet"
         now = _zulu(self._recorder.device_time())
         empty = ""
@@ -174,8 +185,7 @@ class EventDesk:
             f"{empty}"
             f'<wsnt:NotificationMessage><wsnt:Topic Dialect="{dialect}">{topic}</wsnt:Topic><wsnt:Message>'
             f'<tt:Message UtcTime="{now}" PropertyOperation="{operation}">'
-            f'<tt:Source><tt:SimpleItem Name="Source" Value="{source}"/></tt:Source>'
-            f'<tt:Data><tt:SimpleItem Name="State" Value="{"true" if value else "false"}"/></tt:Data>'
+            f"<tt:Source>{source}</tt:Source><tt:Data>{data}</tt:Data>"
             "</tt:Message></wsnt:Message></wsnt:NotificationMessage>"
         )
 

@@ -40,6 +40,7 @@ class Recorder:
         self.faults = healthy(config.inputs)
         self.accounts = Accounts(config.user, config.password, realm(config.brand, config.serial))
         self.library = Library(config)
+        self.started = self.device_time()  # its last boot, as it tells in ONVIF
         self.sessions: set[Session] = set()
         self.counts: Counter[str] = Counter()
         self._sent: dict[StreamName, deque[tuple[EncodedLoop, int]]] = {}

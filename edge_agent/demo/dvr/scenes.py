@@ -59,7 +59,30 @@ def slate(channel: int, width: int, height: int) -> Picture:
     frame = np.full((height, width, 3), (92, 44, 28), np.uint8)
     scale = width / _WIDE
     _text(frame, "NO VIDEO", (int(width / 2 - 200 * scale), int(height / 2)), scale * 2.2)
-    _text(frame, f"CAM {channel}", (int(24 * scale), int(height - 24 * scale)), scale)
+    return _captioned(frame, channel)
+
+
+def black(channel: int, width: int, height: int) -> Picture:
+    """A covered lens, or a camera whose sensor has died: the recorder's caption on nothing."""
+    return _captioned(np.full((height, width, 3), (6, 6, 6), np.uint8), channel)
+
+
+def frozen(channel: int, width: int, height: int) -> Picture:
+    """The scene as it was, for ever: a recorder whose input has hung."""
+    return scene(channel, width, height).picture(60, 251)
+
+
+def clocked(still: Picture, second: int) -> Picture:
+    """The still picture with the recorder's running clock drawn into it."""
+    frame = still.copy()
+    scale = frame.shape[1] / _WIDE
+    _text(frame, f"2026-11-22 02:14:{second % 60:02d}", (int(24 * scale), int(52 * scale)), scale)
+    return frame
+
+
+def _captioned(frame: Picture, channel: int) -> Picture:
+    scale = frame.shape[1] / _WIDE
+    _text(frame, f"CAM {channel}", (int(24 * scale), int(frame.shape[0] - 24 * scale)), scale)
     return frame
 
 
