@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     INPUT = "input"
     NETWORK = "network"
     LOGIN = "login"
+    REBOOTED = "rebooted"
     OTHER = "other"
 
 
@@ -37,6 +38,7 @@ class DeviceEvent(Fact):
     active: bool
     initial: bool
     topic: str
+    moment: str = ""  # of REBOOTED: since when the device runs, by its own clock, as it wrote it
 
 
 @dataclass(frozen=True, slots=True)

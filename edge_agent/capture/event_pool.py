@@ -109,7 +109,7 @@ class EventLane:
         self._pause_s = pace.first_s
         self._stop = Event()
         self._point: PullPoint | None = None
-        self._states: dict[tuple[str, str], bool] = {}
+        self._states: dict[tuple[str, str], tuple[bool, str]] = {}
         self._sentence = ""
         body: Callable[[], None] = partial(contain, self._run, _ignore)
         self._thread = Thread(target=body, name=f"events-{source.recorder}", daemon=True)
@@ -187,12 +187,10 @@ class EventLane:
 
     def _tell(self, notice: Notice) -> None:
         """Forward a change; a state that we knew already is no news."""
-        key = (notice.topic, notice.source)
-        if self._states.get(key) is notice.active or (
-            key not in self._states and len(self._states) >= MAX_STATES
-        ):
+        key, state = (notice.topic, notice.source), (notice.active, notice.moment)
+        if self._states.get(key) == state or (key not in self._states and len(self._states) >= MAX_STATES):
             return
-        self._states[key] = notice.active
+        self._states[key] = state
         self._inbox.put(
             DeviceEvent(
                 at=self._clock.now(),
@@ -202,6 +200,7 @@ class EventLane:
                 active=notice.active,
                 initial=notice.initial,
                 topic=notice.topic,
+                moment=notice.moment,
             )
         )
 

@@ -35,6 +35,7 @@ _KINDS: dict[str, EventKind] = {
     "Device/Network/EthernetBroken": EventKind.NETWORK,  # Hikvision
     "Device/Network/IPAddrConflict": EventKind.NETWORK,
     "UserAlarm/IllegalAccess": EventKind.LOGIN,  # Hikvision
+    "Monitoring/OperatingTime/LastReboot": EventKind.REBOOTED,
 }
 _DISK_WORDS = ("HardDiskFull", "HardDiskError", "HardDiskUnformat")  # under several parents, Hikvision
 _STATE_ITEMS = ("State", "IsMotion", "IsTamper", "Failed", "LogicalState", "Level", "disruption", "active")
@@ -52,6 +53,7 @@ class Notice:
     source: str
     active: bool
     initial: bool
+    moment: str = ""
 
 
 def notices(answer: soap.Element) -> list[Notice]:
@@ -87,12 +89,14 @@ def _notice(notification: soap.Element) -> Notice | None:
     if not topic or message is None:
         return None
     operation = soap.attribute(message, "PropertyOperation")
+    kind, told = kind_of(topic), dict(_items(message, "Data"))
     return Notice(
         topic=topic,
-        kind=kind_of(topic),
+        kind=kind,
         source=_source(dict(_items(message, "Source"))),
-        active=operation != "Deleted" and _is_on(dict(_items(message, "Data"))),
+        active=operation != "Deleted" and _is_on(told),
         initial=operation == "Initialized",
+        moment=next(iter(told.values()), "") if kind is EventKind.REBOOTED else "",
     )
 
 

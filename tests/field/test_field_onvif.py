@@ -440,6 +440,7 @@ def test_case_14_odd_topics_are_understood(dvr: VirtualDvr, listen: Callable[[],
         lambda: told.events(EventKind.VIDEO_LOSS, 4) == [(False, True), (True, False)], 10, "the change"
     )
     assert {f.topic for f in told.all() if isinstance(f, DeviceEvent)} == {
+        "Monitoring/OperatingTime/LastReboot",
         "VideoSource/SignalLoss",
         "VideoSource/MotionAlarm",
     }
