@@ -1,5 +1,5 @@
-"""Judging by RTSP servers that others wrote: what we record is what ffmpeg reads from the same server, it goes
-on in time after the server is killed and started again, and another camera does not notice.
+"""Judging by RTSP servers that others wrote: what we record is what ffmpeg reads from the same server, it is
+recorded again in time after the server is killed and started again, and another camera does not notice.
 """
 
 from __future__ import annotations
