@@ -227,15 +227,19 @@ def _ledger(config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey) -> L
         cosigners = Cosigners(
             witness=Verifier.parse(config.keys.witness), mirror=Verifier.parse(config.keys.mirror)
         )
-    return LedgerWriter(
-        directory=config.state.directory / "ledger",
-        origin=f"{config.site.id}/{box.box_id.hex()[:16]}",
-        sign=box.sign,
-        public=box.public,
-        clock=clock,
-        inbox=inbox,
-        cosigners=cosigners,
-    )
+    try:
+        return LedgerWriter(
+            directory=config.state.directory / "ledger",
+            origin=f"{config.site.id}/{box.box_id.hex()[:16]}",
+            sign=box.sign,
+            public=box.public,
+            clock=clock,
+            inbox=inbox,
+            cosigners=cosigners,
+        )
+    except OSError as error:
+        where = config.state.directory / "ledger"
+        raise EdgeAgentError(f"ledger {where}: {error.strerror}; check the disk with the state") from error
 
 
 def _start(parts: Parts, config: Config) -> None:

@@ -69,7 +69,7 @@ class LedgerWriter:
         boot: bytes | None = None,
         max_queue: int = MAX_QUEUE,
     ) -> None:
-        """Open or create the ledger in `directory`. Raises `LedgerError` if it belongs to other keys."""
+        """Open or create it in `directory`. Raises `LedgerError` if it belongs to other keys, OSError."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._key = Verifier(origin, public)
@@ -208,7 +208,8 @@ class LedgerWriter:
             beat()
             self._wait_for_work()
             self.turn()
-        self.turn(last=True)
+        for _ in range(2):  # a first failure costs its part; the second try goes into a new one
+            self.turn(last=True)
         self._cursor.flush(self._clock.monotonic())
 
     def turn(self, *, last: bool = False) -> None:
@@ -290,8 +291,7 @@ class LedgerWriter:
             self._state.repair, self._state.repair_ready = None, False
             self._begin_signing()
         log.warning("ledger: was rolled back to %d; adopted %d leaves", repair.base, len(repair.adopted))
-        fact = LedgerRepaired(self._clock.now(), repair.base, len(repair.adopted), len(again))
-        self._inbox.put(fact)
+        self._inbox.put(LedgerRepaired(self._clock.now(), repair.base, len(repair.adopted), len(again)))
 
     # -- steps, under the condition -------------------------------------------------------------------------
 

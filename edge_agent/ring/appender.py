@@ -59,8 +59,11 @@ class OpenSegment:
         return self.size - before
 
     def close(self) -> bool:
-        """Leave the index beside the segment. False when that failed: the scanner will make it."""
-        self._store.close(self._file)
+        """Leave the index beside the segment. False when that failed: the scanner will make it.
+
+        All it holds was synced before, so not even an error from `close` can take that back.
+        """
+        self.leave()
         try:
             write_new(self._store, index_name(self.number), self.index.encode(), durable=False)
         except OSError as error:

@@ -152,9 +152,13 @@ class RingWriter:
             self._fault(error)
 
     def finish(self) -> None:
-        """Clean stop: the last records durable, the segment indexed, the tips where the next run looks."""
-        self._retry_at = 0.0
-        self.cycle()
+        """Clean stop: the last records durable, the segment indexed, the tips where the next run looks.
+
+        An error on the way costs its segment; there is no later, so a second one is tried at once.
+        """
+        for _ in range(2):
+            self._retry_at = 0.0
+            self.cycle()
         if self._open is None or self._batch:
             return
         number = self._open.number

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,18 +69,19 @@ class DiskLog(AbstractContextManager["DiskLog"]):
         text = os.fspath(path) if not isinstance(path, int) else ""  # type: ignore[call-overload]
         return str(Path(text).relative_to(self.root)) if str(text).startswith(f"{self.root}/") else None
 
-    def _note(self, op: Op) -> None:
-        """Log it; raise instead where the plan says so."""
+    def _note(self, op: Op) -> str | None:
+        """Log it and return "short" where only half may be written; raise instead where the plan says so."""
         if self.dead:
             raise Killed
         verdict = self.fault(op)
-        if verdict is None:
-            self.log.append(op)
-            return
+        if verdict is None or (verdict == "short" and op.kind == "write"):
+            half = op.content[: len(op.content) // 2] if verdict else op.content
+            self.log.append(replace(op, content=half))
+            return verdict
         if verdict == "kill":
             self.dead = True
             raise Killed
-        self.log.append(Op(op.kind, op.file, op.name, op.to, failed=True))
+        self.log.append(replace(op, content=b"", failed=True))
         number = getattr(errno, verdict)
         raise OSError(number, os.strerror(number))
 
@@ -106,17 +107,14 @@ class DiskLog(AbstractContextManager["DiskLog"]):
 
     def _put(self, descriptor: int, content: bytes, offset: int | None) -> int:
         file = self._files[descriptor]
-        at = os.fstat(descriptor).st_size if offset is None else offset
-        op = Op("write", file, offset=at, content=content)
         if descriptor in self._full:
+            self._full.discard(descriptor)
             self.log.append(Op("write", file, failed=True))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self.fault(op) == "short" and not self.dead:
-            self._full.add(descriptor)
+        at = os.fstat(descriptor).st_size if offset is None else offset
+        if self._note(Op("write", file, offset=at, content=content)) == "short":
+            self._full.add(descriptor)  # the cause of a short write surfaces as the next error
             content = content[: len(content) // 2]
-            self.log.append(Op("write", file, offset=at, content=content))
-        else:
-            self._note(op)
         return int(self._real["pwrite"](descriptor, content, at))
 
     def _os_write(self, descriptor: int, content: Any) -> int:
