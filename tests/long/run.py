@@ -73,6 +73,13 @@ ITEMS = (
         limit_s=4500,
     ),
     Item(
+        "idle",
+        "half an hour of a site that nobody watches, every IP packet counted",
+        (sys.executable, "tests/long/idle_traffic.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
         "marked",
         "every test marked long",
         (sys.executable, "-m", "pytest", "-q", "-m", "long", "--timeout=3000"),
