@@ -1,0 +1,1 @@
+"""Evidence packages: one zip that proves itself offline. docs/evidence.md is the contract."""
