@@ -16,7 +16,6 @@ class Catalogue:
         self._lock = Lock()
         self._segments: dict[int, Segment] = {}  # in the order of the numbers
         self._streams: dict[int, int] = {}
-        self._from_us: dict[int, int | None] = {}
         self._unread: set[int] = set()
         self.listed = False  # the directory was listed: `unread` is complete
 
@@ -44,16 +43,16 @@ class Catalogue:
         with self._lock:
             known = self._segments.get(index.number)
             if known is not None:
-                self._segments[index.number] = Segment(known.number, known.size, index.to_us, index.trusted)
+                self._segments[index.number] = Segment(
+                    known.number, known.size, index.to_us, index.trusted, index.from_us
+                )
                 self._streams[index.number] = len(index.streams())
-                self._from_us[index.number] = index.from_us
             self._unread.discard(index.number)
 
     def forget(self, number: int) -> None:
         with self._lock:
             self._segments.pop(number, None)
             self._streams.pop(number, None)
-            self._from_us.pop(number, None)
             self._unread.discard(number)
 
     def segments(self) -> list[Segment]:
@@ -70,7 +69,7 @@ class Catalogue:
         with self._lock:
             segment = self._segments[number]
             return SegmentInfo(
-                number, segment.size, self._from_us.get(number), segment.to_us, self._streams.get(number, 0)
+                number, segment.size, segment.from_us, segment.to_us, self._streams.get(number, 0)
             )
 
     def held_bytes(self) -> int:

@@ -59,11 +59,10 @@ class Evictor:
                 self._unlink(step, now)
 
     def _judge_clock(self, segments: Sequence[Segment], now: Instant) -> AgeGuard:
-        """Against itself, and once against the newest footage of earlier runs, when all of it is indexed."""
+        """Against itself, and once against the footage of earlier runs, when all of it is indexed."""
+        known = self._guard.checked or self._inherited.isdisjoint(self._catalogue.unread())
         inherited = [s for s in segments if s.number in self._inherited]
-        known = self._inherited.isdisjoint(self._catalogue.unread())
-        newest_us = max((s.to_us for s in inherited if s.to_us is not None), default=None)
-        return self._guard.observe(now, newest_us, known=known)
+        return self._guard.observe(now, inherited, known=known)
 
     def _announce(self, step: Announce, now: Instant) -> None:
         number = step.segment.number

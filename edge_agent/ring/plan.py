@@ -52,12 +52,13 @@ class RingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What retention knows of one. `to_us` is its newest record's end; `trusted` says NTP or better."""
+    """What retention knows of one: when its records begin and end; `trusted` says all by NTP or better."""
 
     number: int
     size: int
     to_us: int | None = None
     trusted: bool = False
+    from_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class AgeGuard:
     """Whether the wall clock may delete anything: a clock step must never erase a ring (I7).
 
     `offset_us` is wall minus boottime as last seen; it moves only when the clock is stepped. `checked` says
-    that the clock was compared with what earlier runs left: a box may wake up in another year.
+    that the clock was compared with what earlier runs left: a box may wake up in another year, or be
+    restarted while it lives in one.
     """
 
     offset_us: int | None = None
@@ -73,12 +75,12 @@ class AgeGuard:
     suspended_until_ns: int = 0
     recent_ns: tuple[int, ...] = ()
 
-    def observe(self, now: Instant, newest_us: int | None = None, *, known: bool = True) -> AgeGuard:
-        """Look at the clocks; `newest_us` is the newest inherited footage, `known` once all is indexed."""
+    def observe(self, now: Instant, inherited: Sequence[Segment] = (), *, known: bool = True) -> AgeGuard:
+        """Look at the clocks. `inherited`, of earlier runs, is looked at once, when all of it is `known`."""
         offset_us = now.wall_us - now.boot_ns // 1000
         stepped = self.offset_us is not None and abs(offset_us - self.offset_us) > STEP_US
-        if known and not self.checked and newest_us is not None:
-            stepped = stepped or abs(now.wall_us - newest_us) > STEP_US
+        if known and not self.checked:
+            stepped = stepped or _stepped_lately(inherited, now)
         until = now.boot_ns + SUSPEND_NS if stepped else self.suspended_until_ns
         recent = tuple(t for t in self.recent_ns if now.boot_ns - t < MINUTE_NS)
         return AgeGuard(offset_us, self.checked or known, until, recent)
@@ -154,6 +156,24 @@ def evict(
         held -= segment.size
         free += segment.size
     return steps
+
+
+def _stepped_lately(inherited: Sequence[Segment], now: Instant) -> bool:
+    """Whether the footage of the last day, up to now, leaps by more than an hour anywhere.
+
+    An outage looks the same. Then age waits a day for nothing, which costs less than a ring.
+    """
+    later_us, steady_us = now.wall_us, 0
+    for segment in reversed(inherited):
+        if segment.from_us is None or segment.to_us is None:
+            continue
+        length_us = segment.to_us - segment.from_us
+        if abs(later_us - segment.to_us) > STEP_US or length_us > STEP_US:
+            return True
+        later_us, steady_us = segment.from_us, steady_us + length_us
+        if steady_us >= DAY_US:
+            break
+    return False
 
 
 def _overdue(mark: Condemned, policy: RingPolicy, now: Instant) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
+from edge_agent.model import Role
 from edge_agent.ring.facts import EvictionDue, SegmentEvicted
 from edge_agent.ring.layout import index_name, segment_name
+from edge_agent.ring.scanner import RingScanner
+from edge_agent.ring.store import Store
 
 MIB = 1 << 20
 
@@ -85,6 +90,26 @@ def test_a_clock_step_evicts_nothing_by_age(bench, year_s):
         bench.clock.step_wall(shift)
         for _ in range(60):
             bench.record(writer, [camera], 0.2)
+            bench.clock.advance(60)
+            writer.cycle()
+    assert bench.ears.of(EvictionDue) == []
+
+
+@pytest.mark.parametrize("year_s", [-56 * 365 * 86400, 14 * 365 * 86400])
+def test_a_restart_within_the_wrong_hour_evicts_nothing_by_age(bench, year_s):
+    first, camera = bench.writer(segment_s=60, max_age_days=30), bench.channel()
+    bench.record(first, [camera], 2)
+    bench.clock.step_wall(year_s)
+    for writer in (first, bench.writer(segment_s=60, max_age_days=30)):
+        for _ in range(30):
+            bench.record(writer, [camera], 0.2)
+            RingScanner(
+                role=Role.MAIN,
+                store=Store(bench.directory),
+                catalogue=writer.catalogue,
+                clock=bench.clock,
+                inbox=bench.ears,
+            ).scan_unread(Event(), lambda: None)
             bench.clock.advance(60)
             writer.cycle()
     assert bench.ears.of(EvictionDue) == []

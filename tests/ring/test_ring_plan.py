@@ -170,12 +170,33 @@ def test_a_step_suspends_age_eviction_for_a_day():
 
 
 def test_a_box_that_wakes_up_in_another_year_waits_a_day_too():
-    guard = AgeGuard().observe(at(days=4000), newest_us=NOW_US)
+    guard = AgeGuard().observe(at(days=4000), [_span(1, 0.1)])
     assert _announced(_aged(0, 0), at(days=4000), guard) == []
 
 
+def _span(number: int, from_h: float, hours: float = 0.1) -> Segment:
+    """A segment that begins so many hours before `NOW_US`."""
+    from_us = NOW_US - round(from_h * 3600e6)
+    return Segment(number, MIB, from_us + round(hours * 3600e6), trusted=True, from_us=from_us)
+
+
+def test_a_restart_in_a_wrong_year_does_not_make_it_the_right_one():
+    """Stepped to 2040, recorded ten minutes there, restarted: the newest footage agrees with the clock."""
+    years_h = 14 * 365 * 24
+    stepped = [_span(1, 0.5), _span(2, 0.3), _span(3, -years_h), _span(4, -years_h - 0.2)]
+    now = at(days=14 * 365 + 0.3 / 24)
+    assert AgeGuard().observe(now, stepped).suspended_until_ns > now.boot_ns
+    inside = [_span(1, 0.5), _span(2, 0.3, hours=years_h)]
+    assert AgeGuard().observe(at(days=14 * 365), inside).suspended_until_ns > now.boot_ns
+
+
+def test_a_day_of_steady_footage_says_that_the_clock_is_right():
+    steady = [_span(1, 2000), *(_span(n, 30 - n / 10) for n in range(2, 300))]
+    assert AgeGuard().observe(at(), steady).suspended_until_ns == 0
+
+
 def test_nothing_goes_by_age_before_the_inherited_footage_is_known():
-    guard = AgeGuard().observe(at(), None, known=False)
+    guard = AgeGuard().observe(at(), known=False)
     assert _announced(_aged(9, 8), at(), guard) == []
 
 
