@@ -70,13 +70,13 @@ class PullPoint:
             point.renew_at = now
         return point
 
-    def pull(self) -> list[Notice]:
-        """Wait up to 10 s for news. Raises what Session.call raises."""
+    def pull(self, wait_s: float = PULL_S) -> list[Notice]:
+        """Wait up to `wait_s` (whole seconds) for news. Raises what Session.call raises."""
         body = (
-            f'<PullMessages xmlns="{_EVENTS}"><Timeout>PT{PULL_S:.0f}S</Timeout>'
+            f'<PullMessages xmlns="{_EVENTS}"><Timeout>PT{wait_s:.0f}S</Timeout>'
             f"<MessageLimit>{MESSAGE_LIMIT}</MessageLimit></PullMessages>"
         )
-        return topics.notices(self._ask(_PULL_ACTION, body, patience_s=PULL_S))
+        return topics.notices(self._ask(_PULL_ACTION, body, patience_s=wait_s))
 
     def renew(self, now: float) -> None:
         """Two more minutes. A device that will not renew is pulled on, and subscribed to anew when it stops.
@@ -93,8 +93,11 @@ class PullPoint:
             granted = ASKED_S
         self.renew_at = now + max(granted, ASKED_S / 4) * RENEW_AT
 
-    def unsubscribe(self) -> None:
-        """Give it back; a device that does not take it lets it run out."""
+    def unsubscribe(self, session: Session | None = None) -> None:
+        """Give it back, in another conversation than its own if `session` is given; a device that does not
+        take it lets it run out.
+        """
+        self._session = session or self._session
         try:
             self._ask(_UNSUBSCRIBE_ACTION, f'<Unsubscribe xmlns="{_NOTIFICATION}"/>')
         except EdgeAgentError:

@@ -1,4 +1,4 @@
-"""`camera list | add | test`."""
+"""`camera list | add | test | capture`."""
 
 from __future__ import annotations
 
@@ -105,3 +105,52 @@ def try_out(
         raise typer.Exit(0 if good else 1)
     good = probe.configured(load_config(context, config), camera, seconds, anew=anew)
     raise typer.Exit(0 if good else 1)
+
+
+@app.command("capture")
+def capture(
+    context: typer.Context,
+    host: Annotated[str, typer.Argument(help="Address or name of the device, or a configured recorder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write, e.g. cp-plus.zip.")],
+    user: Annotated[str, typer.Option(help="User name at the device; the password is asked for.")] = "",
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password, else EDGE_AGENT_CAMERA_PASSWORD.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of ONVIF.")] = 80,
+    rtsp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of RTSP.")] = 554,
+    seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Seconds of packets per stream.")] = 3.0,
+    minutes: Annotated[float, typer.Option(min=0.2, max=30, help="Give up after so long in total.")] = 5.0,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write down what a device answers, without passwords, names or pictures, so that we can learn it.
+
+    Only reads. At most two wrong passwords are sent. The bundle is a zip file; read it before you send it.
+    """
+    from edge_agent.capture.bundle_capture import Wish
+    from edge_agent.cli import camera_capture
+
+    wish = Wish(
+        host,
+        port,
+        rtsp_port,
+        camera_capture.login(user, password_file),
+        seconds=seconds,
+        budget_s=minutes * 60,
+    )
+    result = camera_capture.run(host, output, wish, _if_any(context, config), quiet=json)
+    if json:
+        print_json(camera_capture.told(result))
+    else:
+        camera_capture.summarise(result)
+    raise typer.Exit(1 if result.refused else 0)
+
+
+def _if_any(context: typer.Context, own: Path | None) -> configuration.Config | None:
+    """A bundle is often taken before there is a configuration; one that was named must be good."""
+    try:
+        return load_config(context, own)
+    except ConfigError:
+        if own is not None:
+            raise
+        return None
