@@ -32,13 +32,21 @@ MAX_STATES = 1024  # of one device: topics times inputs
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Pauses in seconds before a pull point is made again."""
+    """Pauses in seconds before a pull point is made again.
+
+    A recorder that served us, or was gone, within `mending_s` is restarting: its web server answers while its
+    event service still faults. So it is asked every `first_s`, and events are back in less than 90 s. A
+    fault that stays is asked about less and less often.
+    """
 
     first_s: float = 30.0
     longest_s: float = 300.0
+    mending_s: float = 300.0
+    pull_s: float = 10.0  # how long the recorder may wait for news
 
-    def after(self, pause_s: float) -> float:
-        return min(pause_s * 2, self.longest_s)
+    def after(self, pause_s: float, well_since_s: float = float("inf")) -> float:
+        """The pause after `pause_s`; `well_since_s` ago it served us, or did not answer at all."""
+        return self.first_s if well_since_s < self.mending_s else min(pause_s * 2, self.longest_s)
 
 
 class EventPool:
@@ -109,6 +117,8 @@ class EventLane:
         self._pause_s = pace.first_s
         self._stop = Event()
         self._point: PullPoint | None = None
+        self._left: PullPoint | None = None  # the device may still hold it: its answer never came
+        self._well_at = clock.monotonic()  # when it last served us, or was gone; at our start both are likely
         self._states: dict[tuple[str, str], tuple[bool, str]] = {}
         self._sentence = ""
         body: Callable[[], None] = partial(contain, self._run, _ignore)
@@ -135,7 +145,7 @@ class EventLane:
             try:
                 self._listen()
             except EdgeAgentError as error:
-                self._point = None
+                self._left, self._point = self._point or self._left, None
                 self._lose(error)
 
     def _listen(self) -> None:
@@ -146,11 +156,15 @@ class EventLane:
         source = self.source
         session = Session(source.address, source.port, source.credentials, self._clock, self._gate)
         session.prove()
+        if self._left is not None:  # some serve one listener only, and for two minutes that would be it
+            self._left.unsubscribe(session)
+            self._left = None
         self._point = point = PullPoint.create(session, source.path, source.port, self._clock.monotonic())
         while not self._stop.is_set():
-            for notice in point.pull():
+            for notice in point.pull(self._pace.pull_s):
                 self._tell(notice)
             self._pause_s, self._sentence = self._pace.first_s, ""
+            self._well_at = self._clock.monotonic()
             if self._clock.monotonic() >= point.renew_at:
                 point.renew(self._clock.monotonic())
 
@@ -170,7 +184,7 @@ class EventLane:
         from edge_agent.capture.soap import SoapFault
         from edge_agent.capture.web import WebError
 
-        where = f"{self.source.recorder}: no events"
+        where, now = f"{self.source.recorder}: no events", self._clock.monotonic()
         if isinstance(error, AuthRefused):
             return self._pace.longest_s, f"{where}: {error}"
         if isinstance(error, SoapFault) and error.fault.not_authorized:
@@ -179,9 +193,12 @@ class EventLane:
                 "right in the recorder's ONVIF menu. Recording is not concerned"
             )
         if isinstance(error, WebError):  # gone or restarting: asking costs it nothing
+            self._well_at = now
             return self._pace.first_s, f"{where}: {error}"
-        pause_s, self._pause_s = self._pause_s, self._pace.after(self._pause_s)
-        if "BlockedThreadUpperLimit" in str(error):
+        blocked = "BlockedThreadUpperLimit" in str(error)
+        since_s = float("inf") if blocked else now - self._well_at
+        pause_s, self._pause_s = self._pause_s, self._pace.after(self._pause_s, since_s)
+        if blocked:
             return pause_s, f"{where}: other clients hold all of its pull points"
         return pause_s, f"{where}: {error}"
 

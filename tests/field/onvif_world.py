@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from edge_agent.seal.record import Aead
 from edge_agent.seal.sealer import StreamSealer
 from edge_agent.supervisor import Worker
 
-SMALL = {"h265": "none", "main": "320x180@25", "sub": "160x90@12", "interface": "none"}
+SMALL: dict[str, Any] = {"h265": "none", "main": "320x180@25", "sub": "160x90@12", "interface": "none"}
 
 
 class Running:

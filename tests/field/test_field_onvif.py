@@ -18,6 +18,7 @@ from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.session import DEVICE_PATH, Session
 from edge_agent.capture.soap_request import envelope
+from edge_agent.capture.web import TIMEOUT_S
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
@@ -282,16 +283,19 @@ def test_case_10_only_the_reached_host_is_talked_to(dvr: VirtualDvr, lockouts: L
 
 # Events.
 
-QUICK = Pace(first_s=0.3, longest_s=0.6)
+QUICK = Pace(first_s=0.3, longest_s=0.6, pull_s=2.0)
+THIRTY_TIMES = Pace(first_s=30 / 30, longest_s=300 / 30, mending_s=300 / 30, pull_s=1.0)
 
 
 class Told:
     """The facts of an event pool that listens to one recorder."""
 
-    def __init__(self, source: EventSource, gate: Lockouts, run: Callable[[Worker], Running]) -> None:
+    def __init__(
+        self, source: EventSource, gate: Lockouts, run: Callable[[Worker], Running], pace: Pace = QUICK
+    ) -> None:
         self.inbox = BoundedInbox()
         self.facts: list[DeviceEvent | EventsLost] = []
-        pool = EventPool(SystemClock(), self.inbox, gate, QUICK)
+        pool = EventPool(SystemClock(), self.inbox, gate, pace)
         pool.watch(source)
         self.running = run(pool)
 
@@ -314,17 +318,14 @@ class Told:
 
 
 @pytest.fixture
-def listen(
-    dvr: VirtualDvr, lockouts: Lockouts, run: Callable[[Worker], Running], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Told]:
+def listen(dvr: VirtualDvr, lockouts: Lockouts, run: Callable[[Worker], Running]) -> Callable[..., Told]:
     """Starts a pool that listens to the recorder, with shorter pulls than in the field."""
-    monkeypatch.setattr("edge_agent.capture.pullpoint.PULL_S", 2.0)
     report = probe(dvr, lockouts)
     assert report.events is not None
     path, port = report.events
     tokens = tuple((c.source_token, c.number) for c in report.channels)
     source = EventSource("dvr", dvr.host, port, path, dvr.credentials, tokens)
-    return lambda: Told(source, lockouts, run)
+    return lambda pace=QUICK: Told(source, lockouts, run, pace)
 
 
 def held(dvr: VirtualDvr) -> int:
@@ -380,6 +381,46 @@ def test_case_11_pauses_grow_to_five_minutes() -> None:
     while len(pauses) < 6:
         pauses.append(pace.after(pauses[-1]))
     assert pauses == [30, 60, 120, 240, 300, 300]
+
+
+def test_case_12_pauses_stay_short_for_a_recorder_that_is_starting() -> None:
+    pace, longest_pull_s = Pace(), Pace().pull_s + TIMEOUT_S
+    pauses = [pace.after(pace.first_s, well_since_s) for well_since_s in (0, 30, 60, 270)]
+    assert pauses == [30, 30, 30, 30]
+    assert longest_pull_s + max(pauses) < 90
+    assert pace.after(30, 300) == 60
+
+
+def test_case_12_events_are_back_within_ninety_seconds_of_a_slow_start(
+    dvr: VirtualDvr, listen: Callable[..., Told]
+) -> None:
+    """Thirty times as fast as in the field: up for 100 s without its event service."""
+    told = listen(THIRTY_TIMES)
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 2) == [(False, True)], 10, "the first state")
+
+    dvr.control.set_device(events_broken=True)
+    dvr.control.act("reboot")
+    time.sleep(100 / 30)
+    dvr.control.set_device(events_broken=False)
+
+    eventually(lambda: len(told.events(EventKind.VIDEO_LOSS, 2)) == 2, 90 / 30, "the state of now")
+
+
+def test_case_12_a_pull_point_whose_answer_was_lost_is_given_back_first(
+    dvr: VirtualDvr, listen: Callable[..., Told]
+) -> None:
+    """The recorder serves one listener, and still holds ours when it answers again."""
+    dvr.control.set_device(pull_point_limit=1)
+    told = listen()
+    eventually(lambda: told.events(EventKind.VIDEO_LOSS, 2) == [(False, True)], 10, "the first state")
+
+    dvr.control.set_device(http="html")
+    eventually(told.sentences, 15, "a pull that is answered by a web page")
+    dvr.control.set_device(http="good")
+
+    eventually(lambda: len(told.events(EventKind.VIDEO_LOSS, 2)) == 2, 10, "events again")
+    assert held(dvr) == 1
+    assert not any("other clients" in sentence for sentence in told.sentences())
 
 
 @pytest.mark.parametrize("act", ["drop-subscriptions", "reboot"])

@@ -124,6 +124,7 @@ class DeviceFaults:
     zulu_only: bool = False  # refuses tokens whose Created does not end in Z
     xaddr: str = ""
     events_forbidden: bool = False  # the user may stream but not subscribe
+    events_broken: bool = False  # the event service faults whatever it is asked, as while starting up
     pull_point_limit: int = 8  # beyond it ter:BlockedThreadUpperLimit
     unsubscribe_kills_all: bool = False
     odd_topics: bool = False  # vendor prefixes, a trailing `/.`, and an empty notification before each one

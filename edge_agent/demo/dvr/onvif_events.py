@@ -57,6 +57,8 @@ class EventDesk:
         self._states = states
 
     async def answer(self, request: SoapRequest, path: str, at: Addresses) -> str:
+        if self._recorder.faults.device.events_broken:
+            raise SoapFault("Receiver", ("ter:Action",), "Service not ready")
         match request.operation:
             case "CreatePullPointSubscription":
                 return self._create(request, at)
