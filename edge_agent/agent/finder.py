@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S = 3.0
 LONGEST_RETRY_S = 60.0
 RTSP_PORT = 554
+FINAL = frozenset({"auth", "configuration"})  # the same wrong password again would lock the account
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,7 @@ class Finder:
             else:
                 self._inbox.put(self._find(source, stop))
         except DeviceError as error:
-            # asking again with the same wrong password would lock the account: leave it alone
-            final = error.step == "auth"
+            final = error.step in FINAL
             self._inbox.put(
                 RecorderFailed(
                     self._clock.now(),

@@ -27,10 +27,16 @@ class Place:
 def locate(recorder: Recorder, discovery: Discovery, stop: Event) -> Place:
     """The configured address, or the one recorder that discovery finds. Blocks, at most about 12 s.
 
-    Raises DeviceError of the step `reachable`.
+    Raises DeviceError of the step `reachable`, or `configuration` when nothing tells where to look.
     """
     if recorder.address:
         return Place(resolve(recorder.address), recorder.onvif_port or ONVIF_PORT)
+    if not discovery.enabled:
+        raise DeviceError(
+            "configuration",
+            f"{recorder.name}: nothing tells where it is: give its address (recorders.address), or allow "
+            "looking for it (discovery.enabled = true)",
+        )
     found = _discover(discovery, stop, lambda device: _is(device, recorder.endpoint, ""))
     if recorder.endpoint:
         found = [device for device in found if device.epr == recorder.endpoint]

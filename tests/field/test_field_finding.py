@@ -16,7 +16,7 @@ from edge_agent.agent.roster import Roster
 from edge_agent.capture import onvif
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.clock import SystemClock
-from edge_agent.config import Config, parse
+from edge_agent.config import Config, Discovery, parse
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.events import BoundedInbox, StreamStarted
 from edge_agent.model import Camera, Codec, Role, StreamSpec
@@ -259,3 +259,19 @@ def test_case_30_without_its_wsdl_files_the_box_says_so_and_records(
 
     assert len(found.cameras) == 3
     assert str(tmp_path) in caplog.text
+
+
+def test_a_recorder_that_may_not_be_looked_for_is_told_to_be_given_an_address(
+    dvr: VirtualDvr, lockouts: Lockouts, run: Callable[[Worker], Running]
+) -> None:
+    config = config_for(dvr)
+    searching = Search(config.model_copy(update={"discovery": Discovery(enabled=False)}), lockouts, run)
+
+    eventually(searching.failed, 5, "the sentence")
+
+    (failed,) = searching.failed()
+    assert (failed.step, failed.retry_in_s) == ("configuration", None)
+    assert failed.sentence == (
+        "dvr: nothing tells where it is: give its address (recorders.address), or allow looking for it "
+        "(discovery.enabled = true)"
+    )
