@@ -1,13 +1,13 @@
 """The decode process: keyframes in, JPEGs out. `python -m edge_agent.capture.decode`, started by `pictures`.
 
-The only module beside the virtual DVR that imports PyAV or OpenCV. It has no keys, no network and no files;
-whatever a picture does to it, the daemon loses one snapshot. Ends at the end of its standard input.
+Beside it only the compatibility process and the virtual DVR import PyAV or OpenCV. It has no keys, no
+network and no files; whatever a picture does to it, the daemon loses one snapshot. Ends at the end of its
+standard input.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from typing import BinaryIO
 
@@ -35,7 +35,7 @@ def main() -> None:
     sandbox.enter(MEMORY_BYTES)
     send(answers, wire.Answer(jpeg=b"ready"))
     while (body := receive(requests)) is not None:
-        limit_cpu(CPU_S_PER_PICTURE)
+        sandbox.limit_cpu(CPU_S_PER_PICTURE)
         send(answers, answer(body))
 
 
@@ -71,13 +71,6 @@ def jpeg(frame: VideoFrame, request: wire.Request) -> bytes:
     if not done:
         raise FormatError("the picture cannot be written as JPEG")
     return bytes(encoded.tobytes())
-
-
-def limit_cpu(seconds: int) -> None:
-    """The kernel ends us if this picture loops, even when the daemon is gone."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
 def receive(stream: BinaryIO) -> bytes | None:

@@ -33,7 +33,7 @@ class DecodeChild:
                 stderr=subprocess.DEVNULL,
                 close_fds=True,
                 cwd="/",
-                env=_bare_environment(),
+                env=bare_environment(),
                 bufsize=0,
             )
         except OSError as error:
@@ -116,7 +116,7 @@ class DecodeChild:
         return ChildLost(f"{what} (exit {code})")
 
 
-def _bare_environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """Nothing of ours but what Python needs to find the package: no credentials, no proxies."""
     kept = {
         name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ

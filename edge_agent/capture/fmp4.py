@@ -19,6 +19,7 @@ from edge_agent.model import Codec, InitSegment
 
 TIMESCALE = 90_000
 TRACK = 1
+CAMERA = "camera"  # the pictures are the camera's own bits
 
 _SYNC_SAMPLE, _OTHER_SAMPLE = 0x0200_0000, 0x0101_0000
 _MOVIE_FRAGMENT = ">I4sI4sIII4sI4sIII4sIQI4sIIi"
@@ -27,12 +28,17 @@ _TRUN_V1_ALL = 0x0100_0F01  # data offset; duration, size, flags and signed comp
 _HIGH_PROFILES = (100, 110, 122, 144)
 
 
-def init_segment(sets: ParameterSets) -> InitSegment:
-    """`ftyp` + `moov` for the parameter sets in force. Raises FormatError while they are incomplete."""
+def init_segment(sets: ParameterSets, origin: str = CAMERA) -> InitSegment:
+    """`ftyp` + `moov` for the parameter sets in force. Raises FormatError while they are incomplete.
+
+    `origin` is the handler's name (ISO/IEC 14496-12 section 8.4.3): players show it, and it is sealed.
+    """
     picture = sets.format
     if picture is None or not sets.complete():
         raise FormatError("parameter sets are incomplete")
-    data = box(b"ftyp", b"iso6", bytes(4), b"iso6mp41") + _movie(picture, _sample_entry(sets, picture))
+    data = box(b"ftyp", b"iso6", bytes(4), b"iso6mp41") + _movie(
+        picture, _sample_entry(sets, picture), origin
+    )
     return InitSegment(data, picture.codec_string, picture.width, picture.height, TIMESCALE)
 
 
@@ -76,19 +82,19 @@ def _movie_fragment(samples: int) -> struct.Struct:
     return struct.Struct(_MOVIE_FRAGMENT + "IIIi" * samples)
 
 
-def _movie(picture: PictureFormat, entry: bytes) -> bytes:
+def _movie(picture: PictureFormat, entry: bytes, origin: str) -> bytes:
     size = struct.pack(">II", picture.width << 16, picture.height << 16)
     header = struct.pack(">IIII", 0, 0, TIMESCALE, 0) + struct.pack(">IHH8x", 0x10000, 0x0100, 0)
     track_header = struct.pack(">IIIII8xHHHH", 0, 0, TRACK, 0, 0, 0, 0, 0, 0) + UNITY_MATRIX + size
     return box(
         b"moov",
         full_box(b"mvhd", 0, 0, header, UNITY_MATRIX, bytes(24), (TRACK + 1).to_bytes(4, "big")),
-        box(b"trak", full_box(b"tkhd", 0, 3, track_header), _media(entry)),
+        box(b"trak", full_box(b"tkhd", 0, 3, track_header), _media(entry, origin)),
         box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">IIIII", TRACK, 1, 0, 0, 0))),
     )
 
 
-def _media(entry: bytes) -> bytes:
+def _media(entry: bytes, origin: str) -> bytes:
     empty = bytes(4)
     table = box(
         b"stbl",
@@ -102,7 +108,7 @@ def _media(entry: bytes) -> bytes:
     return box(
         b"mdia",
         full_box(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, TIMESCALE, 0, 0x55C4, 0)),  # language `und`
-        full_box(b"hdlr", 0, 0, bytes(4), b"vide", bytes(12), b"camera\x00"),
+        full_box(b"hdlr", 0, 0, bytes(4), b"vide", bytes(12), origin.encode() + b"\x00"),
         box(b"minf", full_box(b"vmhd", 0, 1, bytes(8)), box(b"dinf", reference), table),
     )
 

@@ -1,6 +1,8 @@
 """One stream from `start_stream` to `stop_stream`: visit after visit, with back-off. Capture thread only.
 
 waiting --due--> visiting --lost--> waiting (0.5 s, doubling to 10 s, with jitter)
+                    |    ^
+                    |    +--only the compatibility process can play it: visiting through that, at once
                     |
                     +--credentials refused--> refused: until start_stream, or the gate lets them through
 """
@@ -15,10 +17,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_agent.capture.compat import CompatVisit, StreamConverted
+from edge_agent.capture.compat_pool import CompatPool
 from edge_agent.capture.login import CredentialsRefused
 from edge_agent.capture.meter import Meter
 from edge_agent.capture.ports import CredentialGate, Door, StreamStats
 from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.refusals import OnlyThroughCompat
 from edge_agent.capture.sessions import SessionBudget
 from edge_agent.capture.stream import Stream, annexb
 from edge_agent.capture.visit import Pace, Visit
@@ -28,7 +33,7 @@ from edge_agent.model import AccessUnit, Instant, Keyframe, StreamKey, StreamSpe
 
 if TYPE_CHECKING:
     Drain = Callable[[socket.socket], None]
-    GiveWay = Callable[[StreamKey, StreamKey], None]
+    GiveWay = Callable[[StreamKey, str], None]
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +56,9 @@ class Lane:
         gate: CredentialGate,
         budget: SessionBudget,
         give_way: GiveWay,
+        compat: CompatPool,
     ) -> None:
-        """`give_way(sub, main)` ends the visit of `sub`, so that `main` may have its session."""
+        """`give_way(sub, reason)` ends the visit of `sub`, so that a main stream may have its place."""
         self.spec = spec
         self.recorder = recorder
         self._inbox = inbox
@@ -63,7 +69,9 @@ class Lane:
         self._budget = budget
         self._server = f"{spec.endpoint.host}:{spec.endpoint.port}"
         self._give_way = give_way
-        self._visit: Visit | None = None
+        self._compat = compat
+        self._visit: Visit | CompatVisit | None = None
+        self._told_converted = ""
         self._announced = False
         self._refused = False
         self._retry_at_ns = 0
@@ -81,7 +89,7 @@ class Lane:
         try:
             more = visit.on_ready(mask, buffer, now)
         except (SourceLost, SourceRefused) as end:
-            self._lose(end, now)
+            self._end(end, now)
             return False
         if visit.stream is not None:
             self._look_at(visit.stream, now)
@@ -96,7 +104,7 @@ class Lane:
             elif now.boot_ns >= self._retry_at_ns and not self._barred() and self._has_room(now):
                 self._begin(now)
         except (SourceLost, SourceRefused) as end:
-            self._lose(end, now)
+            self._end(end, now)
 
     def fail(self, now: Instant, reason: str) -> None:
         """A bug of ours ended the visit: what it still holds is given up, and the stream tried again."""
@@ -104,10 +112,10 @@ class Lane:
             self._visit.stream = None
         self._lose(SourceLost(reason), now)
 
-    def pause(self, now: Instant, other: StreamKey) -> None:
-        """Leave the session to a stream that matters more, until the budget lets us begin again."""
+    def pause(self, now: Instant, reason: str) -> None:
+        """Leave the session or the place to a stream that matters more, until we may begin again."""
         if self._visit is not None:
-            self._lose(SourceLost(f"the recorder's session limit: {other} goes first"), now)
+            self._lose(SourceLost(reason), now)
 
     def stop(self, now: Instant, reason: str) -> None:
         """Leave the device with a TEARDOWN. The lane is not used again."""
@@ -161,6 +169,47 @@ class Lane:
             log.info("%s: %s %d x %d", self.spec.key, picture.codec_string, picture.width, picture.height)
             size = (picture.width, picture.height)
             self._inbox.put(StreamStarted(now, self.spec.key, stream.codec, *size))
+            self._tell_converted(now)
+
+    def _tell_converted(self, now: Instant) -> None:
+        """That the pictures are not the camera's own bits, or are again: once, not at every reconnect."""
+        converted = self._visit.converted if self._visit else ""
+        if converted != self._told_converted:
+            self._told_converted = converted
+            log.warning("%s: %s", self.spec.key, converted or "recorded as it comes again")
+            self._inbox.put(StreamConverted(now, self.spec.key, converted))
+
+    def _end(self, end: SourceLost | SourceRefused, now: Instant) -> None:
+        """A visit is over; what only the compatibility process can play goes on there."""
+        if isinstance(end, OnlyThroughCompat) and isinstance(self._visit, Visit):
+            try:
+                self._go_through_compat(end, now)
+            except (SourceLost, SourceRefused) as refusal:
+                self._lose(refusal, now)
+        else:
+            self._lose(end, now)
+
+    def _go_through_compat(self, need: OnlyThroughCompat, now: Instant) -> None:
+        key, visit = self.spec.key, self._visit
+        self._visit = None
+        if visit is not None and (sock := visit.close(now)) is not None:
+            self._drain(sock)
+        rival = self._compat.rival(key)
+        if rival is not None:
+            self._give_way(rival, f"{key} is converted in its place: only so many streams are at a time")
+        self._visit = CompatVisit(
+            key,
+            self.spec.endpoint,
+            need,
+            self._compat,
+            self._selector,
+            self,
+            self.recorder.take,
+            self._pace,
+            now,
+            self.recorder.end_ns,
+            self._gate,
+        )
 
     def _lose(self, end: SourceLost | SourceRefused, now: Instant) -> None:
         """End the visit, tell the owner, and plan the next unless our credentials were refused."""
@@ -180,7 +229,7 @@ class Lane:
         self._inbox.put(StreamLost(now, self.spec.key, self._since or now, reason, retry_in_s, refused, auth))
         weaker = self._budget.refused(self._server, self.spec.key, end, now.boot_ns / 1e9)
         if weaker is not None:
-            self._give_way(weaker, self.spec.key)
+            self._give_way(weaker, f"the recorder's session limit: {self.spec.key} goes first")
 
     def _leave(self, now: Instant, reason: str) -> None:
         visit, self._visit = self._visit, None

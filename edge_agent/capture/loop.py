@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from threading import Event
 
+from edge_agent.capture.compat_pool import CompatPool
 from edge_agent.capture.lane import Lane
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.ports import CredentialGate, RecordSink, SealerFactory, StreamStats
@@ -53,6 +54,7 @@ class CaptureLoop:
         fragment_s: float = 0.2,
         silence_s: float = 5.0,
         gate: CredentialGate | None = None,
+        compat: CompatPool | None = None,
     ) -> None:
         """`gate` is shared with whoever else logs in to the same devices."""
         self._clock = clock
@@ -62,6 +64,7 @@ class CaptureLoop:
         self._gather_s = gather_s
         self._gate = gate or Lockouts()
         self._budget = SessionBudget()
+        self.compat = compat or CompatPool()
         self._pace = Pace(fragment_s, silence_s)
         self._orders: deque[Callable[[Instant], None]] = deque()
         self._lanes: dict[StreamKey, Lane] = {}
@@ -120,6 +123,7 @@ class CaptureLoop:
     def _tick(self, now: Instant) -> None:
         for lane in tuple(self._lanes.values()):
             self._serve(lane, 0, now)
+        self.compat.reap(now.boot_ns / 1e9)
         for sock in [s for s, until_ns in self._leaving.items() if now.boot_ns >= until_ns]:
             self._forget(sock)
 
@@ -146,6 +150,7 @@ class CaptureLoop:
     def _start(self, spec: StreamSpec, now: Instant) -> None:
         before = self._lanes.get(spec.key)
         self._stop(spec.key, "replaced", now)
+        self.compat.forget(spec.key)
         recorder = Recorder(spec, self._sealer_for(spec), self._sink, self._taps, self._clock)
         if before is not None:
             recorder.end_ns = before.recorder.end_ns
@@ -159,6 +164,7 @@ class CaptureLoop:
             self._gate,
             self._budget,
             self._give_way,
+            self.compat,
         )
 
     def _stop(self, key: StreamKey, reason: str, now: Instant) -> None:
@@ -166,10 +172,10 @@ class CaptureLoop:
         if lane is not None:
             lane.stop(now, reason)
 
-    def _give_way(self, weaker: StreamKey, stronger: StreamKey) -> None:
+    def _give_way(self, weaker: StreamKey, reason: str) -> None:
         lane = self._lanes.get(weaker)
         if lane is not None:
-            contain(partial(lane.pause, self._clock.now(), stronger), _ignore)
+            contain(partial(lane.pause, self._clock.now(), reason), _ignore)
 
     def _renew(self, now: Instant) -> None:
         for lane in self._lanes.values():
@@ -206,6 +212,7 @@ class CaptureLoop:
                     self._drain(key.fileobj)
         for sock in tuple(self._leaving):
             self._forget(sock)
+        self.compat.close()
 
 
 def _turn(lane: Lane, mask: int, buffer: memoryview, now: Instant) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_agent.capture.compat import CompatVisit
 from edge_agent.capture.ports import StreamStats
 from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.visit import Visit
@@ -26,7 +27,7 @@ class Meter:
         self._last_packet: Instant | None = None
         self._last_keyframe: Instant | None = None
 
-    def tick(self, visit: Visit, recorder: Recorder, now: Instant) -> None:
+    def tick(self, visit: Visit | CompatVisit, recorder: Recorder, now: Instant) -> None:
         """Take the rates anew every two seconds."""
         since_ns, pictures, size = self._marked
         if now.boot_ns - since_ns < _SPAN_NS or visit.stream is None:
@@ -38,7 +39,7 @@ class Meter:
         if visit.stream.keyframe is not None:
             self._last_keyframe = recorder.instant(visit.stream.keyframe_boot_ns)
 
-    def close(self, visit: Visit) -> None:
+    def close(self, visit: Visit | CompatVisit) -> None:
         """A visit has ended: keep its counts."""
         self._bytes += visit.bytes
         self._marked = (0, 0, 0)
@@ -51,7 +52,7 @@ class Meter:
             self._pictures += stream.pictures
             self._discontinuities += stream.timeline.discontinuities if stream.timeline else 0
 
-    def stats(self, visit: Visit | None, recorder: Recorder) -> StreamStats:
+    def stats(self, visit: Visit | CompatVisit | None, recorder: Recorder) -> StreamStats:
         """Any thread."""
         stream = visit.stream if visit else None
         timeline = stream.timeline if stream else None
@@ -78,4 +79,5 @@ class Meter:
             last_keyframe=self._last_keyframe,
             camera_clock_us=clock[0] if clock else None,
             camera_clock_at=clock[1] if clock else None,
+            converted=visit.converted if visit else "",
         )

@@ -115,3 +115,4 @@ class StreamStats:
     camera_clock_us: int | None = None  # the device's wall clock at `camera_clock_at` (RTCP), its opinion
     camera_clock_at: Instant | None = None
     reason: str = ""  # why it is not playing, for people
+    converted: str = ""  # from which codec, if the pictures are not the camera's own bits, for people

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.capture import sdp
+from edge_agent.capture.compat_wire import Way
 from edge_agent.capture.rtsp import Reply
 from edge_agent.capture.sessions import MaybeSessionLimit, SessionLimitReached
 from edge_agent.errors import SourceLost, SourceRefused
@@ -13,7 +14,16 @@ _REFUSALS = {
     453: "the device's session limit is reached (453)",
     461: "the device streams neither over TCP nor over UDP (461); allow RTSP over TCP in its network menu",
 }
+_CONVERTED = ("JPEG", "MP4V-ES")
 _SPOKEN = {"JPEG": "MJPEG", "MP4V-ES": "MPEG-4", "MPV": "MPEG-1", "H263-1998": "H.263"}
+
+
+class OnlyThroughCompat(SourceRefused):
+    """Our own client cannot play this, the compatibility process can. The text says what to do without it."""
+
+    def __init__(self, sentence: str, way: Way = Way.RTSP) -> None:
+        super().__init__(sentence)
+        self.way = way
 
 
 def check(reply: Reply, method: str) -> None:
@@ -34,10 +44,17 @@ def check(reply: Reply, method: str) -> None:
     raise SourceRefused(f"the device refuses {method} ({status} {reply.reason})")
 
 
-def no_video(description: sdp.Description) -> str:
-    """Why nothing that is described can be recorded."""
+def speaks_http() -> OnlyThroughCompat:
+    """What a web server answers to RTSP. Behind it RTSP may still be had, inside HTTP."""
+    sentence = "a web server answers at the RTSP port; enter the device's RTSP port (554, for most)"
+    return OnlyThroughCompat(sentence, Way.TUNNEL)
+
+
+def no_video(description: sdp.Description) -> SourceRefused:
+    """Why nothing that is described can be recorded as it comes."""
     names = sorted({m.encoding or "an unknown codec" for m in description.media if m.kind == "video"})
     if not names:
-        return "the device describes no video on this stream"
+        return SourceRefused("the device describes no video on this stream")
     sent = ", ".join(_SPOKEN.get(name, name) for name in names)[:100]
-    return f"the device sends {sent}; switch this stream to H.264 or H.265 in the device's menu"
+    sentence = f"the device sends {sent}; switch this stream to H.264 or H.265 in the device's menu"
+    return (OnlyThroughCompat if any(name in _CONVERTED for name in names) else SourceRefused)(sentence)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from edge_agent.capture import rtsp, rtsp_urls, sdp
 from edge_agent.capture.login import CredentialsRefused, Login
 from edge_agent.capture.ports import CredentialGate, Leave
-from edge_agent.capture.refusals import check, no_video
+from edge_agent.capture.refusals import check, no_video, speaks_http
 from edge_agent.capture.rtsp import Reply
 from edge_agent.capture.rtsp_auth import Authorizer, strongest
 from edge_agent.errors import FormatError, SourceLost, SourceRefused
@@ -108,6 +108,8 @@ class RtspSession:
 
     def receive(self, data: bytes, now: float) -> Received:
         """Take what the socket gave. Raises SourceRefused or SourceLost when the session is over."""
+        if self.state is State.OPTIONS and data.startswith(b"HTTP/1."):
+            raise speaks_http()
         received = Received()
         try:
             frames = self._demultiplexer.feed(data)
@@ -281,7 +283,7 @@ class RtspSession:
             raise SourceRefused(str(error)) from error
         self.media = description.video()
         if self.media is None:
-            raise SourceRefused(no_video(description))
+            raise no_video(description)
         base = reply.header("content-base") or reply.header("content-location") or self._endpoint.url
         self._base = rtsp_urls.here(base, self._endpoint.url)
         self._aggregate = rtsp_urls.resolve(description.control, self._base)

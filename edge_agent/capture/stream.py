@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge_agent.capture import h264, h265, sdp
 from edge_agent.capture.depacketize import H264Depacketizer, H265Depacketizer
-from edge_agent.capture.fmp4 import init_segment
+from edge_agent.capture.fmp4 import CAMERA, init_segment
 from edge_agent.capture.parameters import ParameterSets, PictureFormat
 from edge_agent.capture.rtp import AccessUnits
 from edge_agent.capture.timeline import NOMINAL_FRAME, Placed, Timeline
@@ -37,7 +37,8 @@ class Run:
 class Stream:
     """Turns one session's packets into runs. Begins at a keyframe, and again after every loss."""
 
-    def __init__(self, media: sdp.Media, *, fragment_s: float, floor_ns: int = 0) -> None:
+    def __init__(self, media: sdp.Media, *, fragment_s: float, floor_ns: int = 0, origin: str = "") -> None:
+        """`origin` is told in the files when the pictures are not the camera's own bits."""
         self.codec = Codec.H264 if media.encoding == "H264" else Codec.H265
         rules = h264.RULES if self.codec is Codec.H264 else h265.RULES
         self.sets = ParameterSets(rules)
@@ -56,6 +57,7 @@ class Stream:
         self._media_frame = int(TICKS_PER_S / media.framerate) if media.framerate else NOMINAL_FRAME
         self._fragment_ticks = int(fragment_s * TICKS_PER_S)
         self._floor_ns = floor_ns
+        self._origin = origin
         self._begun = False
         self._format: PictureFormat | None = None
         self._init: InitSegment | None = None
@@ -70,6 +72,12 @@ class Stream:
         runs: list[Run] = []
         for unit in self.access.feed(packets, arrival_ns):
             self._take(unit, runs)
+        return runs
+
+    def take(self, unit: AccessUnit) -> list[Run]:
+        """As `feed`, for a picture that somebody else has put together."""
+        runs: list[Run] = []
+        self._take(unit, runs)
         return runs
 
     def flush(self, now_ns: int) -> Run | None:
@@ -168,7 +176,7 @@ class Stream:
         if picture is None or (self._format is not None and _same_pictures(picture, self._format)):
             return None
         try:
-            self._init = init_segment(self.sets)
+            self._init = init_segment(self.sets, self._origin or CAMERA)
         except FormatError:
             return None
         self._format = picture

@@ -60,6 +60,7 @@ class Visit:
         self.last_packet: Instant | None = None
         self.bytes = 0
         self.camera_clock: tuple[int, Instant] | None = None
+        self.converted = ""  # never: what we fetch ourselves is recorded as it comes
         self._endpoint = endpoint
         self._selector = selector
         self._owner = owner

@@ -12,38 +12,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from field_box import FieldBox, until
-from judges import Outcome, Server, key, live_through
-
-from edge_agent.model import Endpoint
+from gstreamer import gst_server
+from judges import Outcome, Server, live_through
 
 PATHS = ("h264", "bframes", "h265")
 GST_PATHS = (*PATHS, "udp")  # the last over UDP only
-GST_SERVER = Path(__file__).with_name("gst_server.py")
-DEBIAN_PYTHON = "/usr/bin/python3"
 GO2RTC = "github.com/AlexxIT/go2rtc"
 GO2RTC_VERSION = "v1.9.9"
-
-
-def has_gstreamer() -> bool:
-    asked = (
-        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer;"
-        "Gst.init(None); assert all(map(Gst.ElementFactory.find, ('x264enc', 'x265enc', 'rtph265pay')))"
-    )
-    found = Path(DEBIAN_PYTHON).exists()
-    return (
-        found
-        and subprocess.run([DEBIAN_PYTHON, "-c", asked], capture_output=True, check=False).returncode == 0
-    )
-
-
-def gst_server() -> Server:
-    if not has_gstreamer():
-        missing = "gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-{base,good,bad,ugly}"
-        if os.environ.get("EDGE_AGENT_CI") == "1":
-            pytest.fail(f"CI must have {missing}")
-        pytest.skip(f"needs {missing}: apt-get install them to run this test")
-    return Server(lambda port: [DEBIAN_PYTHON, str(GST_SERVER), str(port)])
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +77,6 @@ def test_gstreamer_killed_and_started_again_is_recorded_again_in_time(gstreamer:
 @pytest.mark.needs("ffmpeg")
 def test_another_camera_does_not_notice_gstreamer_dying(gstreamer: Outcome) -> None:
     gstreamer.assert_other_untouched()
-
-
-def test_mjpeg_is_told_in_one_sentence(tmp_path: Path) -> None:
-    server, box, path = gst_server(), FieldBox(tmp_path / "ring"), "mjpeg"
-    try:
-        server.start()
-        box.record(key(path), Endpoint(f"rtsp://127.0.0.1:{server.port}/{path}", "127.0.0.1", server.port))
-        until(lambda: box.facts.lost(key(path)), 10, "the refusal")
-    finally:
-        box.stop()
-        server.kill()
-    assert box.facts.lost(key(path))[0].reason.startswith(
-        "the device sends MJPEG; switch this stream to H.264"
-    )
 
 
 @pytest.mark.long
