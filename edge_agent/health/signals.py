@@ -119,13 +119,17 @@ class DeviceQuiet(Signal):
 
 @dataclass(frozen=True, slots=True)
 class HostKnocked(Signal):
-    """A TCP knock. `answers`: accepted or refused. `neighbour`: ARP knows it; None: cannot be told."""
+    """A TCP knock. `answers`: accepted or refused. `neighbour`: ARP knows it; None: cannot be told.
+
+    `refuses`: the machine answered, and nothing listens at that port.
+    """
 
     host: str
     port: int
     answers: bool
     neighbour: bool | None
     detail: str
+    refuses: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""The words of verdicts and records for people who were not there. Pure; docs/nights.md has the table.
+
+A sentence says what was observed. None says who: the box cannot see people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from edge_agent.health.chronicle import DARK, MUTED, UNKNOWN, UNUSABLE
+from edge_agent.health.nights import NightRecord, Outage
+
+_VERDICTS = {
+    "power_cut": "mains power was cut",
+    "dvr_off_mains_present": "the recorder was off: mains present",
+    "dvr_off": "the recorder was off",
+    "dvr_unreachable": "the recorder could not be reached",
+    "dvr_reboot": "the recorder restarted",
+    "dvr_refuses": "the recorder refused connections",
+    "all_cameras_off": "all cameras were off, the recorder on",
+    "camera_lost": "the camera gave no signal",
+    "no_signal_slate": "the recorder showed its NO VIDEO picture",
+    "black": "the picture was black",
+    "stream_refused": "the recorder refused the stream",
+    "login_refused": "the recorder refused the agent's password",
+    "recording_stopped": "the recorder did not record",
+    "lan_down": "the cable or switch to the recorder was down",
+    "wan_down": "the internet line was down",
+    "broker_down": "the command centre could not be reached",
+    "covered": "the picture was covered",
+    "blurred": "the picture was blurred",
+    "moved": "the camera was turned away",
+    "frozen": "the picture stood still",
+    "undetermined": "no signal; the cause could not be told",
+    "box_power_lost": "the box was without power",
+    "box_shutdown": "the box was shut down",
+    "box_stood_still": "the box itself stood still",
+    "agent_stopped": "the agent was stopped",
+    "agent_killed": "the agent had ended",
+    "agent_off": "the agent did not run",
+    "clock_step": "the box's clock was wrong",
+    "ledger_hole": "a part of the ledger is missing",
+    "no_record": "nothing is recorded",
+    "starting": "the agent was starting",
+}
+STATES = {DARK: "dark", UNUSABLE: "without a usable picture", UNKNOWN: "not known", MUTED: "planned work"}
+MAX_SENTENCES = 6
+
+
+def verdict(word: str) -> str:
+    """`the recorder was off`; a word that this version does not know is told as it is."""
+    return _VERDICTS.get(word, word.replace("_", " ") or "no cause is given")
+
+
+def duration(minutes: int) -> str:
+    """`6 h 12 min`"""
+    hours, rest = divmod(minutes, 60)
+    if not hours:
+        return f"{rest} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def clock(us: int, zone: str, beside_us: int | None = None) -> str:
+    """`22:04`, with the day when it is not that of `beside_us`."""
+    at = _local(us, zone)
+    if beside_us is not None and abs(us - beside_us) > 24 * 3_600_000_000:
+        return f"{at.day} {at:%b} {at:%H:%M}"
+    return f"{at:%H:%M}"
+
+
+def evening(day: date) -> str:
+    """`Sat 21 Nov 2026`"""
+    return f"{day:%a} {day.day} {day:%b %Y}"
+
+
+def zone_name(us: int, zone: str) -> str:
+    return f"{_local(us, zone):%Z}"
+
+
+def headline(record: NightRecord) -> str:
+    """`3 of 8 cameras were dark for up to 6 h 12 min of the night.`"""
+    parts = [_share(record, state) for state in (DARK, UNUSABLE, UNKNOWN)]
+    told = [part for part in parts if part]
+    if not told:
+        return (
+            "Every camera saw all night." if any(s.night.due for s in record.sights) else "Nothing was due."
+        )
+    return "; ".join(told) + "."
+
+
+def sentences(record: NightRecord) -> list[str]:
+    """What befell the site or a camera, the longest first: one line an incident."""
+    told = [o for o in record.outages if o.state != MUTED]
+    told.sort(key=lambda o: (-_within_us(record, o), o.since_us))
+    lines = [sentence(record, outage) for outage in told[:MAX_SENTENCES]]
+    more = len(told) - len(lines) + record.left_out
+    return [*lines, f"{more} more, see the list."] if more else lines
+
+
+def sentence(record: NightRecord, outage: Outage) -> str:
+    """`All cameras, 22:04 to 04:16: the recorder was off: mains present.`"""
+    until = "still" if outage.until_us is None else clock(outage.until_us, record.zone, record.to_us)
+    since = clock(outage.since_us, record.zone, record.to_us)
+    sure = f" ({outage.confidence} % sure)" if outage.confidence is not None else ""
+    return f"{cameras(record, outage)}, {since} to {until}: {verdict(outage.verdict)}{sure}."
+
+
+def cameras(record: NightRecord, outage: Outage) -> str:
+    """`All cameras`, or up to four names."""
+    names = outage.cameras
+    if len(names) > 1 and len(names) == len(record.sights):
+        return "All cameras"
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def spent(minutes: Iterable[tuple[str, int]]) -> str:
+    """`the recorder was off 5 h 40 min; ...`, the longest first."""
+    ordered = sorted(minutes, key=lambda item: -item[1])
+    return "; ".join(f"{verdict(word)} {duration(count)}" for word, count in ordered)
+
+
+def _share(record: NightRecord, state: str) -> str:
+    hit = [s.night.of(state) for s in record.sights if s.night.of(state)]
+    if not hit:
+        return ""
+    count, total = len(hit), len(record.sights)
+    which = f"{count} of {total} camera{'s' * (total != 1)}"
+    span = duration(max(hit)) if min(hit) == max(hit) else f"up to {duration(max(hit))}"
+    return f"{which} {'was' if count == 1 else 'were'} {STATES[state]} for {span} of the night"
+
+
+def _within_us(record: NightRecord, outage: Outage) -> int:
+    start, end = outage.within(record.dusk_us, record.to_us)
+    return max(0, end - start)
+
+
+def _local(us: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(us // 1_000_000, ZoneInfo(zone))
