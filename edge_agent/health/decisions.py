@@ -15,6 +15,7 @@ from edge_agent.model import Instant
 
 MAX_LEAF_BYTES = 2048
 MAX_EVIDENCE = 6
+CAMERA_EVIDENCE = 2  # sixteen cameras fall at once; the incident has all of it
 MAX_SAYS = 140
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
@@ -127,7 +128,7 @@ class CameraTurned:
             "before_since": timestamp(self.before_since.wall_us),
             "incident": self.incident,
         }
-        return _fitted({**leaf, **_cause_fields(self.cause), **_planned_field(self.planned)})
+        return _fitted({**leaf, **_cause_fields(self.cause, CAMERA_EVIDENCE), **_planned_field(self.planned)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ def kind(decision: Decision) -> str:
     return "camera" if isinstance(decision, CameraTurned) else "incident"
 
 
-def _cause_fields(cause: Cause | None) -> dict[str, Json]:
+def _cause_fields(cause: Cause | None, evidence: int = MAX_EVIDENCE) -> dict[str, Json]:
     if cause is None:
         return {}
     return {
@@ -205,7 +206,7 @@ def _cause_fields(cause: Cause | None) -> dict[str, Json]:
         "confidence": cause.confidence,
         "evidence": [
             {"source": e.source, "says": e.says[:MAX_SAYS], "at": timestamp(e.at_us)}
-            for e in cause.evidence[:MAX_EVIDENCE]
+            for e in cause.evidence[:evidence]
         ],
     }
 

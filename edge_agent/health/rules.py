@@ -8,20 +8,11 @@ a time in which the box itself stood still: only what it could have seen counts 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from edge_agent.health.decisions import Sight as Sight
 from edge_agent.model import Instant, Role
 
 DARK_AFTER_S = 10.0
-
-
-class Sight(StrEnum):
-    """What a camera's state is called everywhere: heartbeat, event, ledger, console."""
-
-    UNKNOWN = "unknown"
-    UP = "up"
-    SUSPECT = "suspect"
-    DARK = "dark"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,373 @@
+"""One failure, one incident: what fell together is told together, revised, and closed. Pure.
+
+Every camera that is down belongs to exactly one open incident. A failure of the recorder, the power or the
+box's own network takes its cameras along; when that parent has recovered and a camera has not, the incident
+ends and the camera gets one of its own from that moment on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from edge_agent.health.camera import CameraWatch
+from edge_agent.health.decisions import (
+    Cause,
+    Incident,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentRevised,
+    Scope,
+    Sight,
+    Verdict,
+)
+from edge_agent.health.verdict import AWAY, GONE, Fallen, Ruling, on_return, rule, turned
+from edge_agent.health.world import World
+from edge_agent.model import Instant
+
+JOIN_S = 30.0  # what stops within it stopped together; slates are found one picture after the other
+GATHER_S = 2.0  # one revision for what comes in together
+RISE_S = 120.0  # a recorder that starts answers long before it streams: its verdict waits for that
+WORD_S = 90.0  # after a return: the recorder is given that long to say since when it runs
+SURER = 10  # points of confidence worth a revision of their own
+GRACE_S = {Verdict.POWER_CUT: 600.0, Verdict.LAN_DOWN: 30.0}  # a recorder takes minutes to start
+GRACE_OTHERS_S = 60.0
+
+
+@dataclass(slots=True)
+class Open:
+    """An incident that is not closed. `recovered`: its parent is well again, some cameras may not be."""
+
+    told: Incident
+    recorder: str
+    active: dict[str, CameraWatch] = field(default_factory=dict)
+    members: set[str] = field(default_factory=set)
+    recovered: Instant | None = None
+    risen_ns: int | None = None
+    waiting: bool = False  # all are back, the recorder's word is awaited
+
+    @property
+    def id(self) -> str:
+        return self.told.id
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.told.cause.verdict
+
+
+class Incidents:
+    """Owned by the night watch; decisions go to `world.decided`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._open: dict[str, Open] = {}
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        return tuple(incident.told for incident in self._open.values())
+
+    # Cameras fall and come back.
+
+    def fell(self, camera: CameraWatch) -> None:
+        """`camera` is down now: put it into the incident that explains it, and tell its new state."""
+        joined = self._that_took(camera)
+        if joined is None:
+            fallen = self._fallen(camera.place.recorder, self._beside(camera))
+            ruling = rule(fallen, self._world.site)
+            joined = self._shared(ruling) or self.start(ruling, fallen)
+        else:
+            fallen = self._fallen(joined.recorder, [*joined.active.values(), camera])
+        joined.active[camera.id] = camera
+        joined.members.add(camera.id)
+        if camera.id not in joined.told.cameras:
+            self.touch(joined)
+        sight = turned(replace(fallen, cameras=(camera,)), self._world.site)
+        self._world.turn(camera, sight, camera.onset, joined.told.cause, joined.id)
+
+    def returned(self, camera: CameraWatch, back: Instant) -> None:
+        """`camera` sees again; tells it, and what that means for its incident."""
+        incident = self._open.get(camera.incident)
+        self._world.turn(camera, Sight.UP, back, None, "")
+        if incident is None:
+            return
+        incident.active.pop(camera.id, None)
+        parent = incident.told.scope is not Scope.CAMERA
+        if parent and incident.recovered is None and incident.verdict is not Verdict.POWER_CUT:
+            self._recover(incident, back)
+        if not incident.active:
+            self._all_back(incident, back)
+
+    def leave(self, camera: CameraWatch) -> None:
+        """What it was down for is over, though it does not see: something else explains it from now on."""
+        incident = self._open.get(camera.incident)
+        camera.incident, camera.blind_since = "", None
+        if incident is not None:
+            incident.active.pop(camera.id, None)
+            if not incident.active:
+                self._all_back(incident, camera.last_packet)
+
+    def start(self, ruling: Ruling, fallen: Fallen, until: Instant | None = None) -> Open:
+        """Open an incident; with `until` it is over already and closed at once."""
+        world = self._world
+        world.opened += 1
+        told = Incident(
+            f"{world.run}{world.opened}",
+            ruling.scope,
+            ruling.subject,
+            ruling.cause,
+            tuple(sorted(camera.id for camera in fallen.cameras)),
+            fallen.since,
+        )
+        told = replace(told, planned=world.site.planned(told.cameras, world.now.wall_us))
+        incident = Open(told, fallen.recorder)
+        self._open[told.id] = incident
+        world.decided.append(IncidentOpened(world.now, told))
+        if until is not None:
+            self.close(incident, until)
+        return incident
+
+    def close(self, incident: Open, until: Instant, into: str = "") -> None:
+        del self._open[incident.id]
+        for name in ("revise", "orphans", "word"):
+            self._world.deadlines.clear(f"{name}:{incident.id}")
+        cameras = tuple(sorted(incident.members)) or incident.told.cameras
+        told = replace(incident.told, until=until, cameras=cameras)
+        self._world.decided.append(IncidentClosed(self._world.now, told, into))
+
+    # What came to be known since.
+
+    def touch(self, incident: Open) -> None:
+        """Look at its verdict again, soon: several news often come together."""
+        name = f"revise:{incident.id}"
+        if not self._world.deadlines.has(name):
+            self._world.deadlines.set(name, self._world.after(GATHER_S))
+
+    def touch_recorder(self, recorder: str) -> None:
+        for incident in self._open.values():
+            if incident.active and incident.recorder == recorder:
+                self.touch(incident)
+
+    def touch_all(self) -> None:
+        for incident in list(self._open.values()):
+            if incident.active or incident.told.planned:
+                self.touch(incident)
+
+    def told_its_start(self, recorder: str) -> None:
+        """A recorder said since when it runs: an outage that waited for that can be closed."""
+        for incident in list(self._open.values()):
+            if incident.waiting and incident.recorder == recorder:
+                self._finish(incident)
+
+    def parent_recovered(self, verdict: Verdict, at: Instant) -> None:
+        """Mains or the box's own link is back: what it took along has a while to come back too."""
+        for incident in list(self._open.values()):
+            if incident.verdict is not verdict or incident.recovered is not None:
+                continue
+            if incident.active:
+                self._recover(incident, at)
+            else:
+                self.close(incident, at)
+
+    def parent_failed(self, verdict: Verdict) -> None:
+        for incident in self._open.values():
+            if incident.verdict is verdict:
+                incident.recovered = None
+                self._world.deadlines.clear(f"orphans:{incident.id}")
+
+    def due(self, what: str, id_: str) -> None:
+        """A deadline of an incident has come."""
+        incident = self._open.get(id_)
+        if incident is None:
+            return
+        if what == "revise":
+            self._revise(incident)
+        elif what == "orphans":
+            self._leave_orphans(incident)
+        elif what == "word":
+            self._finish(incident)
+
+    def find(self, scope: Scope, *verdicts: Verdict) -> Open | None:
+        """The open incident of that scope, of any of these verdicts."""
+        for incident in self._open.values():
+            if incident.told.scope is scope and incident.verdict in verdicts:
+                return incident
+        return None
+
+    def find_of(self, recorder: str, verdict: Verdict) -> Open | None:
+        for incident in self._open.values():
+            if incident.recorder == recorder and incident.verdict is verdict:
+                return incident
+        return None
+
+    def retell(self, incident: Open, ruling: Ruling) -> None:
+        """Tell another verdict, scope or set of cameras; nothing if nothing worth telling changed."""
+        told = incident.told
+        cameras = tuple(sorted(incident.members | {c.id for c in self._besides(incident)}))
+        planned = self._world.site.planned(cameras, self._world.now.wall_us)
+        surer = ruling.cause.confidence - told.cause.confidence >= SURER
+        same = ruling.cause.verdict is told.cause.verdict and ruling.scope is told.scope
+        cause = told.cause if same and not surer else ruling.cause
+        fresh = replace(
+            told, scope=ruling.scope, subject=ruling.subject, cause=cause, cameras=cameras, planned=planned
+        )
+        if fresh != told:
+            incident.told = fresh
+            self._world.decided.append(IncidentRevised(self._world.now, fresh))
+
+    def _revise(self, incident: Open) -> None:
+        if incident.waiting or not incident.active:
+            return
+        told = Ruling(incident.told.scope, incident.told.subject, incident.told.cause)
+        if incident.recovered is not None:
+            self.retell(incident, told)
+            return
+        ruling = rule(self._fallen_of(incident), self._world.site)
+        if self._only_rising(incident, ruling):
+            ruling = told
+        other = self._shared(ruling)
+        if other is not None and other is not incident:
+            self._absorb(incident, other)
+            return
+        self.retell(incident, ruling)
+        self._retell_states(incident)
+
+    def _only_rising(self, incident: Open, ruling: Ruling) -> bool:
+        """It was away and answers again, but streams nothing yet: it may be starting."""
+        away = incident.verdict in GONE
+        if not away or ruling.cause.verdict in GONE or ruling.cause.verdict is Verdict.POWER_CUT:
+            incident.risen_ns = None
+            return False
+        now_ns = self._world.now.boot_ns
+        incident.risen_ns = incident.risen_ns or now_ns
+        if (now_ns - incident.risen_ns) / 1e9 >= RISE_S:
+            return False
+        name = f"revise:{incident.id}"
+        self._world.deadlines.set(name, incident.risen_ns + int(RISE_S * 1e9))
+        return True
+
+    def _retell_states(self, incident: Open) -> None:
+        """A camera is dark or unknown by whether the box itself could have seen it."""
+        fallen = self._fallen_of(incident)
+        for camera in list(incident.active.values()):
+            sight = turned(replace(fallen, cameras=(camera,)), self._world.site)
+            if sight is not camera.told:
+                self._world.turn(camera, sight, camera.onset, incident.told.cause, incident.id)
+
+    def _absorb(self, incident: Open, other: Open) -> None:
+        for camera in incident.active.values():
+            camera.incident = other.id
+        other.active.update(incident.active)
+        other.members |= incident.members
+        self.close(incident, self._world.now, into=other.id)
+        self.touch(other)
+        self._retell_states(other)
+
+    # The end.
+
+    def _recover(self, incident: Open, at: Instant) -> None:
+        incident.recovered = at
+        grace_s = GRACE_S.get(incident.verdict, GRACE_OTHERS_S)
+        self._world.deadlines.set(f"orphans:{incident.id}", self._world.after(grace_s))
+
+    def _leave_orphans(self, incident: Open) -> None:
+        """The parent is well, these cameras are not: from its recovery on that is another failure."""
+        recovered = incident.recovered
+        if recovered is None:
+            return
+        orphans = list(incident.active.values())
+        incident.active.clear()
+        incident.told = replace(incident.told, cause=self._final(incident, recovered))
+        self.close(incident, recovered)
+        for camera in orphans:
+            camera.incident, camera.explained = "", recovered
+            if camera.flowing:
+                camera.blind_since = recovered
+        for camera in orphans:
+            self.fell(camera)
+
+    def _all_back(self, incident: Open, back: Instant) -> None:
+        if incident.verdict is Verdict.POWER_CUT and self._world.site.on_battery is not None:
+            return
+        incident.recovered = back
+        self._world.deadlines.clear(f"orphans:{incident.id}")
+        if incident.told.scope is Scope.RECORDER and incident.verdict in AWAY:
+            incident.waiting = True
+            clock = self._world.site.clocks.get(incident.recorder)
+            if clock is None or clock.at.boot_ns < back.boot_ns:
+                self._world.deadlines.set(f"word:{incident.id}", self._world.after(WORD_S))
+                return
+        self._finish(incident)
+
+    def _finish(self, incident: Open) -> None:
+        until = incident.recovered or self._world.now
+        cause = self._final(incident, until)
+        if cause.verdict is not incident.verdict:
+            incident.told = replace(incident.told, cause=cause)
+            self._world.decided.append(IncidentRevised(self._world.now, incident.told))
+        incident.told = replace(incident.told, cause=cause)
+        self.close(incident, until)
+
+    def _final(self, incident: Open, back: Instant) -> Cause:
+        if incident.told.scope is not Scope.RECORDER:
+            return incident.told.cause
+        fallen = Fallen(incident.recorder, (), True, len(incident.members), incident.told.since)
+        return on_return(incident.told.cause, fallen, back, self._world.site)
+
+    # Who belongs together.
+
+    def _that_took(self, camera: CameraWatch) -> Open | None:
+        """The open incident of its recorder that also explains this camera."""
+        for incident in list(self._open.values()):
+            if incident.recorder != camera.place.recorder or not incident.members:
+                continue
+            if incident.waiting:
+                self._finish(incident)  # it falls again: that is another time
+            elif self._takes(incident, camera):
+                return incident
+        return None
+
+    def _takes(self, incident: Open, camera: CameraWatch) -> bool:
+        if incident.recovered is not None:
+            return False
+        if incident.verdict in GONE and not camera.flowing:
+            return True
+        apart_ns = abs(camera.onset.boot_ns - incident.told.since.boot_ns)
+        return apart_ns <= JOIN_S * 1e9
+
+    def _shared(self, ruling: Ruling) -> Open | None:
+        """Power and the box's own link fail once for all recorders."""
+        if ruling.scope is Scope.SITE and ruling.cause.verdict is Verdict.POWER_CUT:
+            return self.find(Scope.SITE, Verdict.POWER_CUT)
+        if ruling.scope is Scope.BOX and ruling.cause.verdict is Verdict.LAN_DOWN:
+            return self.find(Scope.BOX, Verdict.LAN_DOWN)
+        return None
+
+    def _beside(self, camera: CameraWatch) -> list[CameraWatch]:
+        """It and those of its recorder that are silent since about the same moment."""
+        onset_ns = camera.onset.boot_ns
+        return [
+            other
+            for other in self._world.recorder(camera.place.recorder)
+            if other is camera
+            or (
+                not (other.flowing or camera.flowing or other.incident)
+                and abs(other.onset.boot_ns - onset_ns) <= JOIN_S * 1e9
+            )
+        ]
+
+    def _besides(self, incident: Open) -> list[CameraWatch]:
+        """Cameras that are about to fall too: silent since the same moment, and not yet for long enough."""
+        silent = next((camera for camera in incident.active.values() if not camera.flowing), None)
+        if silent is None or incident.recovered is not None:
+            return []
+        return [other for other in self._beside(silent) if other.id not in incident.active]
+
+    def _fallen_of(self, incident: Open) -> Fallen:
+        cameras = [*incident.active.values(), *self._besides(incident)]
+        return self._fallen(incident.recorder, cameras, incident.told.since)
+
+    def _fallen(self, recorder: str, cameras: list[CameraWatch], since: Instant | None = None) -> Fallen:
+        fallen = {camera.id for camera in cameras}
+        siblings = self._world.recorder(recorder)
+        whole = all(camera.blind or camera.id in fallen for camera in siblings)
+        first = since or min((camera.onset for camera in cameras), key=lambda at: at.boot_ns)
+        return Fallen(recorder, tuple(cameras), whole, len(siblings), first)
