@@ -11,7 +11,7 @@ from edge_agent.health import nights_words as words
 from edge_agent.health.chronicle import DARK, MUTED, UNKNOWN, UNUSABLE
 from edge_agent.health.nights import NightRecord, Outage, Sight
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 1040, 196, 152, 26, 24
+WIDTH, LEFT, RIGHT, ROW, TOP = 1040, 196, 150, 26, 24
 HOUR_US = 3_600_000_000
 MIN_PIXELS = 1.5  # a short outage must still be seen
 
@@ -27,6 +27,7 @@ PATTERNS = """
   <rect width="6" height="6" fill="#fff"/><rect width="6" height="2" fill="#7a8fb8"/></pattern>
 """
 _FILLS = {DARK: "p-dark", UNUSABLE: "p-unusable", UNKNOWN: "p-unknown", MUTED: "p-muted"}
+_SIGNS = ((DARK, "dark"), (UNUSABLE, "unusable"), (UNKNOWN, "not known"), (MUTED, "planned"))
 _SEEN = "#2f8f83"
 _LEGEND = (
     ("seeing", _SEEN, False),
@@ -58,6 +59,7 @@ def drawing(record: NightRecord, names: Mapping[str, str]) -> str:
     about = escape(f"Time lines, {words.evening(record.evening)}")
     return (
         f'<svg class="line" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{about}">'
+        f'<text class="soft" x="{WIDTH - RIGHT + 10}" y="11">of the night</text>'
         f"{night}{_hours(record, scale, height)}{rows}</svg>"
     )
 
@@ -115,18 +117,12 @@ def _rect(
 def _figure(sight: Sight, y: int) -> str:
     """At the right: how long of the night it did not see."""
     night, x = sight.night, WIDTH - RIGHT + 10
-    lost = night.of(DARK) + night.of(UNUSABLE)
-    if lost:
-        return f'<text class="hit" x="{x}" y="{y + 17}">night: dark {words.duration(lost)}</text>'
-    if night.of(UNKNOWN):
-        return f'<text x="{x}" y="{y + 17}">night: ? {words.duration(night.of(UNKNOWN))}</text>'
-    text = (
-        "saw all night"
-        if night.due and night.seen == night.due
-        else "planned work"
-        if night.muted
-        else "not due"
-    )
+    told = [f"{words.duration(night.of(s))} {sign}" for s, sign in _SIGNS if night.of(s)]
+    if told:
+        whole = escape("; ".join(told))
+        hit = "hit" if night.of(DARK) + night.of(UNUSABLE) else "soft"
+        return f'<text class="{hit}" x="{x}" y="{y + 17}">{told[0]}<title>{whole}</title></text>'
+    text = "saw whenever due" if night.due else "need not see"
     return f'<text class="soft" x="{x}" y="{y + 17}">{text}</text>'
 
 

@@ -52,7 +52,7 @@ def page(about: About, records: Sequence[NightRecord]) -> str:
     title = f"Nights of {about.name or about.site}"
     body = [_head(about, records), _nav(about.links)]
     if len(records) == 1:
-        body += [_summary(records[0]), _legend(), _night(about, records[0])]
+        body += [_summary(records[0]), _legend(), _night(about, records[0], told=True)]
     elif records:
         body += [_month_summary(records), _calendar(about, records), _legend()]
         body += [_night(about, record) for record in reversed(records) if _eventful(record)]
@@ -101,8 +101,8 @@ def _month_summary(records: Sequence[NightRecord]) -> str:
     text = "Every camera saw in every night that is known."
     if dark:
         text = (
-            f"In {len(dark)} of {len(records)} nights a camera did not see; "
-            f"together {words.duration(total)} of camera time at night."
+            f"In {len(dark)} of {len(records)} nights cameras did not see, "
+            f"{words.duration(total)} in all, every camera counted."
         )
     tone = "bad" if dark else "unsure" if any(_tone(r) for r in records) else ""
     worst = sorted(dark, key=lambda r: -sum(s.night.of(DARK) + s.night.of(UNUSABLE) for s in r.sights))[:3]
@@ -143,12 +143,14 @@ def _legend() -> str:
     return f'<ul class="legend">{LEGEND}</ul>'
 
 
-def _night(about: About, record: NightRecord) -> str:
+def _night(about: About, record: NightRecord, *, told: bool = False) -> str:
+    """`told`: its headline stands on top of the page already."""
     until = "" if record.whole else f", told up to {words.clock(record.to_us, record.zone)}"
     zone = words.zone_name(record.to_us, record.zone)
+    headline = "" if told else f"{words.headline(record)} "
     head = (
         f"<header><h2>{escape(words.evening(record.evening))}</h2>"
-        f'<p class="small">{escape(f"{words.headline(record)} Times are {zone}{until}.")}</p></header>'
+        f'<p class="small">{escape(f"{headline}Times are {zone}{until}.")}</p></header>'
     )
     names = {sight.camera: _name(about, sight.camera) for sight in record.sights}
     return f"<section>{head}{drawing(record, names)}{_table(record, names)}</section>"

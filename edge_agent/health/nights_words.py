@@ -81,13 +81,16 @@ def zone_name(us: int, zone: str) -> str:
 
 def headline(record: NightRecord) -> str:
     """`3 of 8 cameras were dark for up to 6 h 12 min of the night.`"""
-    parts = [_share(record, state) for state in (DARK, UNUSABLE, UNKNOWN)]
-    told = [part for part in parts if part]
-    if not told:
-        return (
-            "Every camera saw all night." if any(s.night.due for s in record.sights) else "Nothing was due."
-        )
-    return "; ".join(told) + "."
+    parts = [part for state in (DARK, UNUSABLE, UNKNOWN) if (part := _share(record, state))]
+    if not parts:
+        due = any(sight.night.due for sight in record.sights)
+        return "Every camera saw all night." if due else "No camera was to see that night."
+    total = len(record.sights)
+    (count, what), *rest = parts
+    first = (
+        f"{count} of {total} camera{'s' * (total != 1)} {'was' if count == 1 else 'were'} {what} of the night"
+    )
+    return "; ".join([first, *(f"{count} {what}" for count, what in rest)]) + "."
 
 
 def sentences(record: NightRecord) -> list[str]:
@@ -121,14 +124,13 @@ def spent(minutes: Iterable[tuple[str, int]]) -> str:
     return "; ".join(f"{verdict(word)} {duration(count)}" for word, count in ordered)
 
 
-def _share(record: NightRecord, state: str) -> str:
+def _share(record: NightRecord, state: str) -> tuple[int, str] | None:
+    """How many cameras, and for how long at most."""
     hit = [s.night.of(state) for s in record.sights if s.night.of(state)]
     if not hit:
-        return ""
-    count, total = len(hit), len(record.sights)
-    which = f"{count} of {total} camera{'s' * (total != 1)}"
+        return None
     span = duration(max(hit)) if min(hit) == max(hit) else f"up to {duration(max(hit))}"
-    return f"{which} {'was' if count == 1 else 'were'} {STATES[state]} for {span} of the night"
+    return len(hit), f"{STATES[state]} for {span}"
 
 
 def _within_us(record: NightRecord, outage: Outage) -> int:
