@@ -1,4 +1,4 @@
-"""`python -m bench [record] [seal] [syncs] [profile] [onvif] [--quick]`: prints Markdown tables to stdout."""
+"""`python -m bench [ITEM ...] [--quick]`: prints Markdown tables to stdout. All items: --help."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import onvif, record, seal, stages, syncs
+from bench import onvif, record, ring, seal, stages, syncs
 from bench.steady import Plan
 from edge_agent.errors import EdgeAgentError
 
 THOROUGH, QUICK = Plan(rounds=4, settle_s=6, window_s=20), Plan(rounds=1, settle_s=3, window_s=8)
-ITEMS = ("record", "seal", "syncs", "profile", "onvif")
+ITEMS = ("record", "seal", "syncs", "ring", "profile", "onvif")
 NEEDED = {"record": "ffmpeg", "syncs": "strace"}
 
 
@@ -28,6 +28,7 @@ def main() -> int:
         "record": lambda place: record.run(place, counts, plan),
         "seal": lambda place: seal.run(place, counts[-1], plan),
         "syncs": lambda place: syncs.run(place, syncs.COUNTS, plan.settle_s, 2 * plan.window_s),
+        "ring": lambda place: ring.run(place, 3 * plan.window_s),
         "profile": lambda place: stages.run(place, counts[-1], plan),
         "onvif": lambda place: onvif.run(place, plan.rounds, plan.settle_s),
     }

@@ -17,6 +17,8 @@ from edge_agent.ring.store import Store
 
 log = logging.getLogger(__name__)
 
+STEPS_A_CALL = 16  # a budget cut to a tenth condemns thousands: recording must not wait for all of them
+
 
 class Evictor:
     """Two steps with a pause between them: the ledger's leaf must be durable before the footage goes (I6)."""
@@ -43,20 +45,25 @@ class Evictor:
         """The leaf that says this segment goes is durable. Any thread; unknown numbers are ignored."""
         self._allowed.add(number)
 
-    def make_room(self) -> None:
-        """Bring the ring within its policy. Raises OSError when unlinking or its sync fails."""
+    def make_room(self) -> bool:
+        """Bring the ring within its policy, a bounded number of steps a call; True when more are left.
+
+        Raises OSError when unlinking or its sync fails.
+        """
         now = self._clock.now()
         segments = self._catalogue.segments()
         self._guard = self._judge_clock(segments, now)
         marks = {n: replace(c, allowed=n in self._allowed) for n, c in self._condemned.items()}
         disk = Disk(self._store.free_bytes(), marks)
-        for step in evict(segments, disk, self._policy, self._guard, now):
+        steps = evict(segments, disk, self._policy, self._guard, now)
+        for step in steps[:STEPS_A_CALL]:
             if isinstance(step, Announce):
                 self._announce(step, now)
                 if not self._policy.await_leaf:
                     self._unlink(Unlink(step.segment, False), now)
             else:
                 self._unlink(step, now)
+        return len(steps) > STEPS_A_CALL
 
     def _judge_clock(self, segments: Sequence[Segment], now: Instant) -> AgeGuard:
         """Against itself, and once against the footage of earlier runs, when all of it is indexed."""

@@ -141,6 +141,18 @@ class RingReader:
             except OSError as error:
                 raise RingError(f"{volume.path}: {error.strerror}") from error
 
+    def loose(self, stream_id: bytes, from_us: int, to_us: int) -> Iterator[Record]:
+        """Records of a stream without epochs, as the box's `tips`, written between two moments.
+
+        Raises RingError when the disk cannot be read.
+        """
+        for shelf in self._shelves.values():
+            for volume in shelf.volumes():
+                if not shelf.may_hold(volume, from_us, to_us):
+                    continue
+                entries = [e for e in shelf.full(volume).entries(stream_id) if from_us <= e.wall_us < to_us]
+                yield from _each(volume.path, entries)
+
     def stat(self) -> tuple[RingStat, ...]:
         return tuple(self._stat(role, shelf) for role, shelf in self._shelves.items())
 
@@ -209,6 +221,21 @@ def _stated(
         return [(key, gap) for key, gap in read if key is not None and gap is not None]
     except OSError as error:
         raise RingError(f"{volume.path}: {error.strerror}") from error
+    finally:
+        os.close(file)
+
+
+def _each(path: Path, entries: Sequence[Entry]) -> Iterator[Record]:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # evicted meanwhile
+    except OSError as error:
+        raise RingError(f"{path}: {error.strerror}") from error
+    try:
+        yield from filter(None, (read_record(file, entry.offset) for entry in entries))
+    except OSError as error:
+        raise RingError(f"{path}: {error.strerror}") from error
     finally:
         os.close(file)
 

@@ -189,7 +189,8 @@ class RingWriter:
             return
         self._next_eviction = self._clock.monotonic() + EVICT_EVERY_S
         try:
-            self._evictor.make_room()
+            if self._evictor.make_room():
+                self._next_eviction = 0.0
         except OSError as error:
             log.warning("%s: cannot evict (%s); trying again in %.0f s", self.name, error, EVICT_EVERY_S)
 

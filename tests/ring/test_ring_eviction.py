@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from edge_agent.model import Role
+from edge_agent.ring.eviction import STEPS_A_CALL
 from edge_agent.ring.facts import EvictionDue, SegmentEvicted
 from edge_agent.ring.layout import index_name, segment_name
 from edge_agent.ring.scanner import RingScanner
@@ -80,6 +81,19 @@ def test_a_full_disk_gives_up_old_footage_but_not_the_open_segment(bench, monkey
     bench.clock.advance(6)
     writer.cycle()
     assert [p.name for p in bench.directory.glob("*.ear")] == [segment_name(5)]
+
+
+def test_a_budget_cut_to_a_tenth_is_met_bit_by_bit_beside_the_recording(bench):
+    writer, camera = bench.writer(segment_s=0.2), bench.channel()
+    bench.record(writer, [camera], 60)
+    held = len(list(bench.directory.glob("*.ear")))
+    assert held > 60
+    after = bench.writer(max_bytes=1 << 20)
+    for _ in range(held):
+        gone = len(bench.ears.of(SegmentEvicted))
+        bench.record(after, [camera], 0.2)
+        assert len(bench.ears.of(SegmentEvicted)) - gone <= 3 * STEPS_A_CALL
+    assert len(list(bench.directory.glob("*.ear"))) <= 3
 
 
 @pytest.mark.parametrize("year_s", [-56 * 365 * 86400, 14 * 365 * 86400])
