@@ -82,12 +82,18 @@ class Box:
     """One camera of a box. `record` and `mark` move its clock; `export` packs what it holds."""
 
     def __init__(
-        self, codec: Codec = Codec.H264, width: int = 64, height: int = 48, aead: Aead = Aead.AES_256_GCM
+        self,
+        codec: Codec = Codec.H264,
+        width: int = 64,
+        height: int = 48,
+        aead: Aead = Aead.AES_256_GCM,
+        uid: str = UID,
     ) -> None:
+        self.uid = uid
         self.box = BoxKey(bytes(range(32)))
         self.mirror, self.witness = Cosigner("iccc/mirror"), Cosigner("iccc/witness")
         self.origin = Verifier(notes.origin_of("pump-7", self.box.public), self.box.public)
-        self.stream = stream_id(self.box.box_id, UID, Role.MAIN)
+        self.stream = stream_id(self.box.box_id, uid, Role.MAIN)
         self.aead = aead
         self.records: list[Record] = []
         self.tips: list[Record] = []
@@ -158,14 +164,14 @@ class Box:
         self, path: Path, start_s: float = 0, end_s: float = 1e9, **changes: object
     ) -> package.Written:
         with path.open("wb") as file:
-            return package.write(file, self.request(start_s, end_s, **changes), lambda _n: None)
+            return package.write(file, self.request(start_s, end_s, **changes))
 
     def request(self, start_s: float = 0, end_s: float = 1e9, **changes: object) -> package.Request:
         from_us = START_US + round(start_s * S)
         to_us = min(START_US + round(end_s * S), self.now_us)
         facts = Facts(
             Exported(self.now_us, "asha", "FIR 12", "4711/2026", "box"), SiteFacts("pump-7"), RecorderFacts(),
-            CameraFacts("cam-01", UID, "main", "Forecourt"),
+            CameraFacts("cam-01", self.uid, "main", "Forecourt"),
         )  # fmt: skip
         vkeys = {
             "box": self.origin.vkey, "exporter": self.origin.vkey,

@@ -122,6 +122,10 @@ class Journal:
         """Somebody at the shop looked."""
         self._ledger.append("local", {"op": op, "who": who, "camera": camera})
 
+    def exported(self, told: dict[str, Any]) -> None:
+        """Footage left the box in clear, by somebody who holds the site's key."""
+        self._ledger.append("export", told, urgent=True)
+
     def ring_opened(self, fact: RingOpened) -> None:
         self._ledger.append(
             "ring",

@@ -85,8 +85,22 @@ def _rediscover(owner: Owner, asked: ControlAsked) -> None:
     asked.reply.result({})
 
 
+_EXPORT_WORDS = ("camera", "role", "by", "reason", "case", "sha256")
+
+
+def _exported(owner: Owner, asked: ControlAsked) -> None:
+    """`ring export` has written a package; who asked is the peer, whatever name was given."""
+    told: dict[str, Any] = {word: str(asked.args.get(word, ""))[:128] for word in _EXPORT_WORDS}
+    for edge in ("from_us", "to_us"):
+        moment = asked.args.get(edge)
+        told[edge] = moment if type(moment) is int and abs(moment) < 1 << 53 else None
+    owner.journal.exported(told | {"who": str(asked.peer)})
+    asked.reply.result({})
+
+
 _OPERATIONS: dict[str, Callable[[Owner, ControlAsked], None]] = {
     "status": _status,
     "snapshot": _snapshot,
     "rediscover": _rediscover,
+    "exported": _exported,
 }

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, discover, ledger, local, nights, ring, tools
+from edge_agent.cli import camera, city, discover, ledger, local, nights, ring, tools, verify
 from edge_agent.cli.entry import CONFIG_VARIABLE, DEFAULT_CONFIG
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ app.command()(local.snapshot)
 app.command()(discover.discover)
 app.command()(city.demo)
 app.command()(ledger.audit)
+app.command()(verify.verify)
 app.command()(nights.nights)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")

@@ -30,7 +30,6 @@ RECORDS, TIPS, LEDGER, MANIFEST, SIGNATURE = (
 )  # fmt: skip
 
 Reread = Callable[[], Iterable[Record]]
-Progress = Callable[[int], None]  # bytes of records read since the last call; all are read twice
 Extras = Callable[[Mapping[str, Json]], Mapping[str, bytes]]  # further files, from all but the file list
 
 
@@ -83,16 +82,16 @@ class NothingRecorded(EdgeAgentError):
     """There is no footage in the window."""
 
 
-def write(file: BinaryIO, request: Request, progress: Progress, extras: Extras | None = None) -> Written:
+def write(file: BinaryIO, request: Request, extras: Extras | None = None) -> Written:
     """Write the package into an empty, seekable file.
 
     Raises NothingRecorded, SealError (not our recipient, a forgery), LedgerError, FormatError, RingError or
     OSError; the file is then rubbish.
     """
     heads = Heads(request.ledger)
-    chosen = _choose(request, heads, progress)
+    chosen = _choose(request, heads)
     bundle = Bundle(file)
-    _add_clips(bundle, request, chosen, progress)
+    _add_clips(bundle, request, chosen)
     bundle.add_bytes(RECORDS, b"".join(_kept(row) for row in chosen.rows))
     bundle.add_bytes(TIPS, b"".join(record.raw for record in chosen.tips))
     bundle.add_bytes(LEDGER, proofs.encode(request.ledger, heads, chosen.leaves))
@@ -109,8 +108,8 @@ def write(file: BinaryIO, request: Request, progress: Progress, extras: Extras |
     )
 
 
-def _choose(request: Request, heads: Heads, progress: Progress) -> _Chosen:
-    surveyed = rows.survey(request.footage(), request.keyring, progress)
+def _choose(request: Request, heads: Heads) -> _Chosen:
+    surveyed = rows.survey(request.footage(), request.keyring)
     walked = proofs.walk_back(request.ledger, heads.size, request.from_us)
     marked = proofs.marked_tips(walked, request.tips)
     named = {tip for _, tips in marked.values() for tip in tips if tip.stream == request.stream}
@@ -150,9 +149,9 @@ def _anchored(kept: Sequence[Row], tips: set[Tip]) -> int:
     return count
 
 
-def _add_clips(bundle: Bundle, request: Request, chosen: _Chosen, progress: Progress) -> None:
+def _add_clips(bundle: Bundle, request: Request, chosen: _Chosen) -> None:
     """The second pass. Every clip's head is known before its first fragment is read again."""
-    again = _Again(iter(request.footage()), request.keyring, chosen.rows, progress)
+    again = _Again(iter(request.footage()), request.keyring, chosen.rows)
     for clip in chosen.clips:
         head = mp4.head(chosen.rows[clip.init].body, clip.picture.timescale, clip.references(chosen.rows))
         bundle.add(clip.name, len(head) + clip.size, _clip_bytes(head, clip, again))
@@ -168,13 +167,10 @@ def _clip_bytes(head: bytes, clip: Clip, again: _Again) -> Iterator[bytes]:
 class _Again:
     """The same records a second time; what changed in between is an error, not a picture."""
 
-    def __init__(
-        self, records: Iterator[Record], keyring: Keyring, expected: Sequence[Row], progress: Progress
-    ) -> None:
+    def __init__(self, records: Iterator[Record], keyring: Keyring, expected: Sequence[Row]) -> None:
         self._records = records
         self._keyring = keyring
         self._expected = expected
-        self._progress = progress
         self._at = -1
 
     def fragment(self, wanted: int) -> tuple[bytes, int]:
@@ -184,7 +180,6 @@ class _Again:
             self._at += 1
             if record is None or record.digest != self._expected[self._at].digest:
                 raise FormatError("the footage changed while it was exported (evicted?); export it again")
-            self._progress(len(record.raw))
         assert record is not None
         return self._keyring.open(record), record.header.tfdt
 

@@ -58,7 +58,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """No footage from `from_us` to `to_us` (the box's wall time). `row`: the fragment after it, -1 the end."""
+    """No footage from `from_us` to `to_us` (the box's wall time). `row`: what follows, -1 the end."""
 
     from_us: int
     to_us: int

@@ -1,4 +1,4 @@
-"""What a verification says: a verdict, every problem with its place, what is not anchored, what is missing."""
+"""What a verification says: a verdict, problems with their places, what is not anchored, what is missing."""
 
 from __future__ import annotations
 
