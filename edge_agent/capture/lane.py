@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from edge_agent.capture.compat import CompatVisit, StreamConverted
 from edge_agent.capture.compat_pool import CompatPool
 from edge_agent.capture.login import CredentialsRefused
-from edge_agent.capture.meter import Meter
+from edge_agent.capture.meter import Meter, Pulse
 from edge_agent.capture.ports import CredentialGate, Door, StreamStats
 from edge_agent.capture.recorder import Recorder
 from edge_agent.capture.refusals import OnlyThroughCompat
@@ -79,6 +79,7 @@ class Lane:
         self._reason = ""
         self._since: Instant | None = None  # the last video packet, or when we began to try
         self._meter = Meter()
+        self._pulse = Pulse(spec.key, pace.pulse_s)
         self._newest: tuple[StreamKey, Stream, AccessUnit, Instant] | None = None
 
     def on_ready(self, mask: int, buffer: memoryview, now: Instant) -> bool:
@@ -101,6 +102,9 @@ class Lane:
             if self._visit is not None:
                 self._visit.on_time(now)
                 self._meter.tick(self._visit, self.recorder, now)
+                pulse = self._pulse.take(self._visit.stream, now)
+                if pulse is not None:
+                    self._inbox.put(pulse)
             elif now.boot_ns >= self._retry_at_ns and not self._barred() and self._has_room(now):
                 self._begin(now)
         except (SourceLost, SourceRefused) as end:

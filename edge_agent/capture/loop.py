@@ -53,6 +53,7 @@ class CaptureLoop:
         gather_s: float = 0.02,
         fragment_s: float = 0.2,
         silence_s: float = 5.0,
+        pulse_s: float = 10.0,
         gate: CredentialGate | None = None,
         compat: CompatPool | None = None,
     ) -> None:
@@ -65,7 +66,7 @@ class CaptureLoop:
         self._gate = gate or Lockouts()
         self._budget = SessionBudget()
         self.compat = compat or CompatPool()
-        self._pace = Pace(fragment_s, silence_s)
+        self._pace = Pace(fragment_s, silence_s, pulse_s)
         self._orders: deque[Callable[[Instant], None]] = deque()
         self._lanes: dict[StreamKey, Lane] = {}
         self._taps: dict[StreamKey, Tap[Record]] = {}

@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from edge_agent.capture.compat import CompatVisit
 from edge_agent.capture.ports import StreamStats
 from edge_agent.capture.recorder import Recorder
+from edge_agent.capture.stream import PictureSizes, Stream
 from edge_agent.capture.visit import Visit
-from edge_agent.model import Instant
+from edge_agent.events import Fact
+from edge_agent.model import Instant, StreamKey
 
 _SPAN_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPulsed(Fact):
+    """What came in the last `seconds` of one session: counts and sums of bytes of coded pictures."""
+
+    key: StreamKey
+    seconds: float
+    keyframes: int
+    key_bytes: int
+    deltas: int
+    delta_bytes: int
+
+
+class Pulse:
+    """The size pattern of a stream, every `every_s` while it plays. Capture thread only."""
+
+    def __init__(self, key: StreamKey, every_s: float) -> None:
+        self._key = key
+        self._every_ns = int(every_s * 1e9)
+        self._stream: Stream | None = None
+        self._since_ns = 0
+        self._before = PictureSizes()
+
+    def take(self, stream: Stream | None, now: Instant) -> StreamPulsed | None:
+        """The pulse when it is due. What was counted does not reach over two sessions."""
+        if stream is None:
+            return None
+        if stream is not self._stream:
+            self._begin(stream, now, PictureSizes())
+        if now.boot_ns - self._since_ns < self._every_ns:
+            return None
+        sizes, before = replace(stream.sizes), self._before
+        seconds = (now.boot_ns - self._since_ns) / 1e9
+        self._begin(stream, now, sizes)
+        return StreamPulsed(
+            now,
+            self._key,
+            seconds,
+            sizes.keyframes - before.keyframes,
+            sizes.key_bytes - before.key_bytes,
+            sizes.deltas - before.deltas,
+            sizes.delta_bytes - before.delta_bytes,
+        )
+
+    def _begin(self, stream: Stream, now: Instant, sizes: PictureSizes) -> None:
+        self._stream, self._since_ns, self._before = stream, now.boot_ns, sizes
 
 
 class Meter:

@@ -36,6 +36,7 @@ class Pace:
 
     fragment_s: float
     silence_s: float
+    pulse_s: float = 10.0  # how often the sizes of the pictures are told
 
 
 class Visit:
