@@ -35,6 +35,7 @@ from edge_agent.host.alive import AliveFile
 from edge_agent.host.control import ControlSocket
 from edge_agent.host.facts import HostProbe
 from edge_agent.host.lock import sole_owner
+from edge_agent.host.nodump import forbid_core_dumps
 from edge_agent.host.notify import Notifier
 from edge_agent.host.timesync import ClockWatch
 from edge_agent.ledger.checkpoint import Verifier
@@ -75,6 +76,7 @@ def run(path: Path) -> int:
     notifier = Notifier.from_environment()
     logs.configure(config.log_level, under_systemd=notifier.under_systemd)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    forbid_core_dumps()
     _make_directories(config)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,8 +13,9 @@ from cryptography.exceptions import InvalidTag
 
 from edge_agent.errors import SealError
 from edge_agent.model import Instant
-from edge_agent.seal.epoch import Cipher, cipher_of, nonce_of, parse_key_body, unwrap_dek
+from edge_agent.seal.epoch import Cipher, Wrap, cipher_of, nonce_of, parse_key_body, unwrap_dek
 from edge_agent.seal.record import HEADER_BYTES, Aead, Kind, Record
+from edge_agent.seal.rewrap import open_rewrapped
 from edge_agent.seal.sealer import GAP_TIMES
 
 MAX_EPOCHS = 512
@@ -81,6 +82,11 @@ class Opener:
             raise SealError("not a gap record of an epoch whose key record has been seen")
         return _decrypt(opened, record)
 
+    def admit_rewrapped(self, key_record: Record, wrap: Wrap) -> None:
+        """As `open` of a key record, for a recipient added later (`seal.rewrap`). Raises as `open`."""
+        dek = open_rewrapped(key_record, self._box_public, wrap, self._private_key)
+        self._remember(key_record, dek)
+
     def rejoin(self, stream: bytes, epoch: bytes) -> None:
         """The reader seeks: the next fragment of the epoch may jump, forward or back."""
         opened = self._epochs.get((stream, epoch))
@@ -97,7 +103,12 @@ class Opener:
             return
         body = parse_key_body(record, self._box_public)
         dek = unwrap_dek(record.header, body, self._recipient_id, self._private_key)
-        self._epochs[identity] = _Opened(dek, record.digest, 0, record.digest)
+        self._remember(record, dek)
+
+    def _remember(self, record: Record, dek: bytes) -> None:
+        self._epochs[record.header.stream, record.header.epoch] = _Opened(
+            dek, record.digest, 0, record.digest
+        )
         while len(self._epochs) > MAX_EPOCHS:
             self._epochs.popitem(last=False)
 
