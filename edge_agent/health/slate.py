@@ -72,8 +72,7 @@ class PictureSense:
             return  # keyframes alone: nothing between them to measure
         key = (signal.role, self._grey())
         usual, before = self._habits.get(key), self._pulses.get(signal.role)
-        tiny = signal.delta_bytes <= max(TINY_FLOOR, pixels * TINY_PER_PIXEL)
-        small = tiny or (usual is not None and signal.delta_bytes < COLLAPSED * usual)
+        small = is_tiny(signal, pixels) or (usual is not None and signal.delta_bytes < COLLAPSED * usual)
         began = _earlier(signal.at, signal.seconds)
         since = (before.small_since if before else None) or began
         self._pulses[signal.role] = Pulse(signal, since if small else None, usual)
@@ -170,6 +169,15 @@ class PictureSense:
 
     def _grey(self) -> bool:
         return self._picture is not None and self._picture.colour < GREY
+
+
+def is_tiny(pulse: StreamPulse, pixels: int) -> bool:
+    """So little between keyframes that hardly anything but a clock can have moved."""
+    return pulse.delta_bytes <= max(TINY_FLOOR, pixels * TINY_PER_PIXEL)
+
+
+def class_of(picture: PictureMeasured) -> str:
+    return "black" if _is_black(picture) else "slate" if _is_slate(picture) else "scene"
 
 
 def _is_black(picture: PictureMeasured) -> bool:
