@@ -43,6 +43,7 @@ class RtspManners(StrEnum):
     DEAD = "dead"  # as silent, and open sessions stop without FIN: what a power cut looks like
     EARLY = "early"  # video comes before the reply to PLAY
     NO_TRANSPORT = "no-transport"  # 461 to every SETUP
+    TUNNEL = "tunnel"  # RTSP inside HTTP alone; plain RTSP gets what a web server answers
 
 
 class SessionRefusal(StrEnum):
@@ -98,7 +99,9 @@ class ChannelFaults:
     sr_skew_s: float = 0.0
     sr_jump_s: float = 0.0  # every second sender report is off by so much more
     annexb: bool = False  # each picture is one NAL unit with start codes inside
-    mjpeg: bool = False  # the SDP describes JPEG, which nobody records
+    mjpeg: bool = False  # sent as JPEG pictures
+    mpeg4: bool = False  # sent as MPEG-4 Part 2
+    garbage: float = 0.0  # of RTP packets carry noise instead of their payload
     motion: bool = False  # the state of the ONVIF motion event
 
 

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_agent.demo.dvr import footage, media
 from edge_agent.demo.dvr.brand import StreamName
@@ -13,7 +14,8 @@ from edge_agent.demo.dvr.config import DvrConfig
 from edge_agent.demo.dvr.faults import ChannelFaults, Mode
 from edge_agent.demo.dvr.loops import EncodedLoop
 from edge_agent.demo.dvr.media import LoopKey, Shape, Variant
-from edge_agent.demo.dvr.rtp import WireLoop, pack_loop
+from edge_agent.demo.dvr.old_codecs import Coding, pack_as
+from edge_agent.demo.dvr.rtp import WireLoop
 from edge_agent.model import Role
 
 _WORKERS = 2
@@ -30,8 +32,16 @@ class Clip:
 _SHOWN = {Mode.SLATE: Variant.SLATE, Mode.BLACK: Variant.BLACK, Mode.FROZEN: Variant.FROZEN}
 
 
-def shown(faults: ChannelFaults) -> Variant:
-    return _SHOWN.get(faults.mode, faults.variant)
+class Showing(NamedTuple):
+    """Which recording of its scene a stream shows, and in which codec."""
+
+    variant: Variant = Variant.NORMAL
+    coding: Coding = Coding.OWN
+
+
+def shown(faults: ChannelFaults) -> Showing:
+    coding = Coding.MJPEG if faults.mjpeg else Coding.MPEG4 if faults.mpeg4 else Coding.OWN
+    return Showing(_SHOWN.get(faults.mode, faults.variant), coding)
 
 
 class Library:
@@ -40,7 +50,7 @@ class Library:
     def __init__(self, config: DvrConfig) -> None:
         self._config = config
         self._workers = ThreadPoolExecutor(_WORKERS, "encode")
-        self._tasks: dict[LoopKey | Clip, asyncio.Task[WireLoop]] = {}
+        self._tasks: dict[tuple[LoopKey | Clip, Coding], asyncio.Task[WireLoop]] = {}
         self._jpegs: dict[tuple[int, int], bytes] = {}
         self._clips = footage.clips(config.footage) if config.footage else ()
 
@@ -48,20 +58,20 @@ class Library:
         """Every stream's normal loop; the first channels come first."""
         await asyncio.gather(*(self.wire(name) for name in self._config.streams()))
 
-    async def wire(self, name: StreamName, variant: Variant = Variant.NORMAL) -> WireLoop:
+    async def wire(self, name: StreamName, showing: Showing = Showing()) -> WireLoop:
         """Waits until the loop is encoded; a caller that gives up does not stop the others."""
-        source = self._source(name, variant)
-        if source not in self._tasks:
-            self._tasks[source] = asyncio.create_task(self._load(source))
-        return await asyncio.shield(self._tasks[source])
+        key = self._source(name, showing.variant), showing.coding
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.create_task(self._load(*key))
+        return await asyncio.shield(self._tasks[key])
 
-    def ready(self, name: StreamName, variant: Variant) -> WireLoop | None:
-        task = self._tasks.get(self._source(name, variant))
+    def ready(self, name: StreamName, showing: Showing) -> WireLoop | None:
+        task = self._tasks.get((self._source(name, showing.variant), showing.coding))
         return task.result() if task and task.done() and not task.cancelled() else None
 
-    async def jpeg(self, name: StreamName, variant: Variant, now: float) -> bytes:
+    async def jpeg(self, name: StreamName, showing: Showing, now: float) -> bytes:
         """A keyframe of the loop, another one as time passes."""
-        loop = (await self.wire(name, variant)).source
+        loop = (await self.wire(name, Showing(showing.variant))).source
         keyframes = [index for index, unit in enumerate(loop.units) if unit.keyframe]
         index = keyframes[int(now / media.GOP_S) % len(keyframes)]
         key = id(loop), index
@@ -75,9 +85,9 @@ class Library:
             task.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, source: LoopKey | Clip) -> WireLoop:
+    async def _load(self, source: LoopKey | Clip, coding: Coding) -> WireLoop:
         running = asyncio.get_running_loop()
-        return await running.run_in_executor(self._workers, lambda: pack_loop(self._encoded(source)))
+        return await running.run_in_executor(self._workers, lambda: pack_as(self._encoded(source), coding))
 
     def _encoded(self, source: LoopKey | Clip) -> EncodedLoop:
         if isinstance(source, Clip):

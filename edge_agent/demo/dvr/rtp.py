@@ -23,6 +23,7 @@ _START_CODE = b"\x00\x00\x00\x01"
 _FIXED = struct.Struct("!cBHBB")  # '$', channel, length, V/P/X/CC, marker and payload type
 _CHANGING = struct.Struct("!HII")  # sequence number, timestamp, SSRC
 _HEADER = _FIXED.size + _CHANGING.size
+BEHIND_HEADERS = _HEADER + 8  # and behind the payload header of any codec that is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,22 @@ class WireUnit:
 class WireLoop:
     source: EncodedLoop
     units: tuple[WireUnit, ...]
+    payload_type: int = PAYLOAD_TYPE
+    config: bytes = b""  # what the SDP tells of an MPEG-4 stream
 
     @property
     def fps(self) -> Fraction:
         return self.source.fps
 
 
-def pack_loop(loop: EncodedLoop) -> WireLoop:
-    return WireLoop(loop, tuple(pack_unit(loop.codec, unit) for unit in loop.units))
+def pack_loop(loop: EncodedLoop, payload_type: int = PAYLOAD_TYPE) -> WireLoop:
+    units = tuple(pack_unit(loop.codec, unit, payload_type=payload_type) for unit in loop.units)
+    return WireLoop(loop, units, payload_type)
 
 
-def pack_unit(codec: Codec, unit: EncodedUnit, *, annexb: bool = False) -> WireUnit:
+def pack_unit(
+    codec: Codec, unit: EncodedUnit, *, annexb: bool = False, payload_type: int = PAYLOAD_TYPE
+) -> WireUnit:
     """The stamp's SEI goes before the first slice, after any parameter sets.
 
     `annexb` packs the whole picture as if it were one NAL unit, start codes inside: a quirk of old cameras.
@@ -64,7 +70,7 @@ def pack_unit(codec: Codec, unit: EncodedUnit, *, annexb: bool = False) -> WireU
     for index, payload in enumerate(payloads):
         marker = 0x80 if index == len(payloads) - 1 else 0
         offsets.append(len(template))
-        template += packet(PAYLOAD_TYPE | marker, payload)
+        template += packet(payload_type | marker, payload)
     stamp_at = template.index(SEND_TIME_UUID) + len(SEND_TIME_UUID)
     return WireUnit(template, tuple(offsets), stamp_at, sum(map(len, payloads)), unit.keyframe)
 
@@ -82,7 +88,8 @@ def fill(unit: WireUnit, channel: int, sequence: int, rtp_time: int, ssrc: int, 
         template[at + 1] = channel
         put(template, at + _FIXED.size, sequence & 0xFFFF, rtp_time & 0xFFFFFFFF, ssrc)
         sequence += 1
-    template[unit.stamp_at : unit.stamp_at + DIGITS] = digits
+    if unit.stamp_at >= 0:  # old codecs have no place for it
+        template[unit.stamp_at : unit.stamp_at + DIGITS] = digits
     return bytes(template)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from edge_agent.demo.dvr.brand import Brand
 from edge_agent.demo.dvr.faults import ChannelFaults, Sprop
 from edge_agent.demo.dvr.loops import EncodedLoop
+from edge_agent.demo.dvr.old_codecs import JPEG_PAYLOAD_TYPE, MPEG4_PAYLOAD_TYPE
 from edge_agent.demo.dvr.rtp import AUDIO_PAYLOAD_TYPE, CLOCK_RATE, PAYLOAD_TYPE
 from edge_agent.errors import FormatError
 from edge_agent.model import Codec
@@ -16,7 +17,6 @@ from edge_agent.model import Codec
 MAX_REQUEST = 16 * 1024
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 VIDEO_TRACK, AUDIO_TRACK = 0, 1
-JPEG_PAYLOAD_TYPE = 26  # static, needs no rtpmap (RFC 3551)
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -42,16 +42,13 @@ class Request:
     def cseq(self) -> str:
         return self.headers.get("cseq", "0")
 
-    @property
-    def track(self) -> int:
-        return AUDIO_TRACK if "trackID=1" in self.url else VIDEO_TRACK
-
 
 @dataclass(frozen=True, slots=True)
 class Response:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    reason: str = ""  # empty: the usual one
 
 
 @dataclass(slots=True)
@@ -100,17 +97,21 @@ class RequestReader:
 
 
 def format_response(response: Response, cseq: str) -> bytes:
-    lines = [f"RTSP/1.0 {response.status} {_REASONS[response.status]}", f"CSeq: {cseq}"]
+    reason = response.reason or _REASONS.get(response.status, "Status")
+    lines = [f"RTSP/1.0 {response.status} {reason}", f"CSeq: {cseq}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     if response.body:
         lines.append(f"Content-Length: {len(response.body)}")
     return "\r\n".join([*lines, "", ""]).encode() + response.body
 
 
-def describe(loop: EncodedLoop, brand: Brand, base: str, faults: ChannelFaults) -> bytes:
-    """The SDP of one stream; Dahua names tracks relatively, Hikvision by whole URLs."""
+def describe(loop: EncodedLoop, brand: Brand, base: str, faults: ChannelFaults, config: bytes = b"") -> bytes:
+    """The SDP of one stream; Dahua names tracks relatively, Hikvision by whole URLs.
+
+    `config` is an MPEG-4 stream's own description of itself.
+    """
     prefix = base if brand is Brand.HIKVISION else ""
-    kind = JPEG_PAYLOAD_TYPE if faults.mjpeg else PAYLOAD_TYPE
+    kind, codec_lines = _codec_lines(loop, faults, config)
     lines = [
         "v=0",
         "o=- 2253040596 2253040596 IN IP4 0.0.0.0",
@@ -123,7 +124,7 @@ def describe(loop: EncodedLoop, brand: Brand, base: str, faults: ChannelFaults) 
         f"a=control:{prefix}trackID={VIDEO_TRACK}",
         f"a=framerate:{float(loop.fps):f}",
         f"a=x-dimensions:{loop.width},{loop.height}",
-        *([] if faults.mjpeg else _codec_lines(loop, faults.sprop)),
+        *codec_lines,
         "a=recvonly",
     ]
     if faults.pcma:
@@ -148,10 +149,17 @@ def interleaved_channel(transport: str) -> int | None:
     return None
 
 
-def _codec_lines(loop: EncodedLoop, sprop: Sprop) -> list[str]:
-    name, fmtp = "H265" if loop.codec is Codec.H265 else "H264", _fmtp(loop, sprop)
+def _codec_lines(loop: EncodedLoop, faults: ChannelFaults, config: bytes) -> tuple[int, list[str]]:
+    """The payload type and what says which codec it is."""
+    if faults.mjpeg:
+        return JPEG_PAYLOAD_TYPE, []
+    if faults.mpeg4:
+        rtpmap = f"a=rtpmap:{MPEG4_PAYLOAD_TYPE} MP4V-ES/{CLOCK_RATE}"
+        fmtp = f"a=fmtp:{MPEG4_PAYLOAD_TYPE} profile-level-id=3;config={config.hex()}"
+        return MPEG4_PAYLOAD_TYPE, [rtpmap, fmtp]
+    name, fmtp = "H265" if loop.codec is Codec.H265 else "H264", _fmtp(loop, faults.sprop)
     rtpmap = f"a=rtpmap:{PAYLOAD_TYPE} {name}/{CLOCK_RATE}"
-    return [rtpmap, f"a=fmtp:{PAYLOAD_TYPE} {fmtp}"] if fmtp else [rtpmap]
+    return PAYLOAD_TYPE, [rtpmap, f"a=fmtp:{PAYLOAD_TYPE} {fmtp}"] if fmtp else [rtpmap]
 
 
 def _fmtp(loop: EncodedLoop, sprop: Sprop) -> str:

@@ -13,6 +13,7 @@ from edge_agent.demo.dvr.faults import ChannelFaults, Mode, RtspManners, Session
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.rtsp import Request, Response
 from edge_agent.demo.dvr.streamer import Streamer, Track, new_track
+from edge_agent.demo.dvr.tunnel import Tunnels
 from edge_agent.errors import FormatError
 
 _BACKLOG_OCTETS = 1 << 20  # what a slow client may leave unread before pictures are left out
@@ -120,7 +121,7 @@ class RtspConnection:
         wire = await self._recorder.wire(name)
         faults = self._recorder.faults.channel(name.channel)
         base = request.url.rstrip("/") + "/"
-        body = rtsp.describe(wire.source, self._recorder.config.brand, base, faults)
+        body = rtsp.describe(wire.source, self._recorder.config.brand, base, faults, wire.config)
         return Response(200, (("Content-Type", "application/sdp"), ("Content-Base", base)), body)
 
     async def _setup(self, request: Request) -> Response:
@@ -221,6 +222,7 @@ class RtspServer:
     def __init__(self, recorder: Recorder) -> None:
         self.port = recorder.config.rtsp_port
         self._recorder = recorder
+        self._tunnels = Tunnels(self._serve)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -237,8 +239,12 @@ class RtspServer:
             session.cut()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = RtspConnection(self._recorder, reader, writer)
-        self._recorder.sessions.add(connection)
-        task = asyncio.create_task(connection.serve())
+        tunnels = self._recorder.faults.device.rtsp is RtspManners.TUNNEL
+        task = asyncio.create_task((self._tunnels.take if tunnels else self._serve)(reader, writer))
         self._tasks.add(task)  # the event loop itself keeps only weak references
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = RtspConnection(self._recorder, reader, writer)
+        self._recorder.sessions.add(connection)
+        await connection.serve()

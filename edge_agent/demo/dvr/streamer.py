@@ -105,6 +105,8 @@ class Streamer:
         track.sequence += len(unit.packets)
         track.packets += len(unit.packets)
         track.octets += unit.octets
+        if faults.garbage:
+            out = _spoilt(out, unit, faults.garbage)
         return _thinned(out, unit, faults.loss) if faults.loss else out
 
     def _audio(self, now: float) -> bytes:
@@ -142,3 +144,14 @@ def _thinned(out: bytes, unit: rtp.WireUnit, loss: float) -> bytes:
     ends = (*unit.packets[1:], len(out))
     kept = [out[at:end] for at, end in zip(unit.packets, ends, strict=True) if random.random() >= loss]
     return b"".join(kept)
+
+
+def _spoilt(out: bytes, unit: rtp.WireUnit, share: float) -> bytes:
+    """Noise in some of its payloads, behind a codec's own header of a few bytes."""
+    ends = (*unit.packets[1:], len(out))
+    spoilt = bytearray(out)
+    for at, end in zip(unit.packets, ends, strict=True):
+        body = at + rtp.BEHIND_HEADERS
+        if body < end and random.random() < share:
+            spoilt[body:end] = random.randbytes(end - body)
+    return bytes(spoilt)
