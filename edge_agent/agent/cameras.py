@@ -12,7 +12,7 @@ from edge_agent.agent.reach import HostChecked
 from edge_agent.capture.device_events import DeviceEvent, EventKind
 from edge_agent.config import Capture, Config
 from edge_agent.events import StreamLost, StreamStarted
-from edge_agent.health import duty, rules
+from edge_agent.health import duty, policy, rules
 from edge_agent.health.rules import CameraHealth, Changed
 from edge_agent.model import Camera, Endpoint, Instant, Role, StreamKey
 
@@ -31,7 +31,6 @@ class Watched:
 
     camera: Camera
     health: CameraHealth
-    duty: tuple[str, ...]
     streams: dict[Role, StreamStarted] = field(default_factory=dict)
     checked: HostChecked | None = None
     hints: dict[EventKind, DeviceEvent] = field(
@@ -60,6 +59,7 @@ class Cameras:
         self._config = config
         self._watched: dict[str, Watched] = {}
         self._awake_ns = 0
+        self.schedule = policy.demand(config).schedule
 
     def __iter__(self) -> Iterator[Watched]:
         return iter(self._watched.values())
@@ -144,7 +144,7 @@ class Cameras:
         return changes
 
     def due(self, watched: Watched, wall_us: int) -> bool:
-        return duty.due(watched.duty, self._config.site.timezone, wall_us)
+        return duty.is_due(self.schedule.of(watched.camera.id), self.schedule.zone, wall_us)
 
     def _remember(
         self, camera: Camera, known: Watched | None, expected: frozenset[Role], now: Instant
@@ -152,9 +152,7 @@ class Cameras:
         if known is not None:
             known.camera = camera
             return
-        entry = next((e for e in self._config.cameras if e.id == camera.id), None)
-        spans = (entry.duty if entry else None) or self._config.site.duty
-        self._watched[camera.id] = Watched(camera, rules.begin(camera.id, expected, now), spans)
+        self._watched[camera.id] = Watched(camera, rules.begin(camera.id, expected, now))
 
 
 def opened(camera: Camera, capture: Capture) -> dict[Role, Endpoint]:

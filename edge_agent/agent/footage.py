@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ class Footage:
         self._tips_sealer = TipsSealer(parts.box.box_id, parts.boot_id)
         self._faults: dict[Role, str] = {}
         self._stats: dict[Role, RingStat] = {}
+        self.free_bytes = 0  # of the footage disk, as of the last `look`
         self._leaving: list[tuple[EvictionDue, Event]] = []
         self.opened: set[Role] = set()
         self.reactions: dict[type[Fact], Callable[..., None]] = {
@@ -130,11 +132,15 @@ class Footage:
 
     def look(self) -> None:
         """Read the rings' figures again, off the main thread."""
+        directory = self._parts.config.ring.directory
         self._parts.chores.ask(
-            self._parts.reader.stat, self._looked, lambda why: log.warning("ring: %s", why)
+            lambda: (self._parts.reader.stat(), shutil.disk_usage(directory).free),
+            self._looked,
+            lambda why: log.warning("ring: %s", why),
         )
 
-    def _looked(self, stats: tuple[RingStat, ...]) -> None:
+    def _looked(self, found: tuple[tuple[RingStat, ...], int]) -> None:
+        stats, self.free_bytes = found
         self._stats = {stat.role: stat for stat in stats}
 
     def tick(self) -> None:

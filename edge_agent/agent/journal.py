@@ -185,6 +185,21 @@ class Journal:
         """The box did not run: gaps of this time are its own, no camera's."""
         self._ledger.append("standstill", {"lost_s": round(seconds, 1)}, urgent=True)
 
+    def policy(self, leaf: dict[str, Any]) -> None:
+        """A policy of the command centre holds from now on."""
+        self._ledger.append("policy", leaf, urgent=True)
+
+    def night(self, leaf: dict[str, Any]) -> None:
+        """A part of the nightly record."""
+        self._ledger.append("night", leaf, urgent=True)
+
+    def backup(self, leaf: dict[str, Any], *, short: bool) -> None:
+        """The backup reaches back less far than is demanded, or far enough again."""
+        if short:
+            self._ledger.append("backup_short", leaf, urgent=True)
+        else:
+            self._ledger.append("backup_enough", leaf, urgent=True)
+
     def config_changed(self) -> None:
         self._ledger.append("config", {"text": "edited at the box"}, urgent=True)
 

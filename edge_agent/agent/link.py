@@ -202,7 +202,16 @@ class LinkDesk:
             oldest=messages.timestamp(oldest) if oldest else None,
             dropped=figures["refused"],
             faults=figures["faults"],
+            **self._reach(),
         )
+
+    def _reach(self) -> dict[str, Any]:
+        backup = self._owner.backup
+        if backup.reach is None:
+            return {}
+        told = backup.reach.leaf(short=backup.short)
+        names = ("holds_days", "will_hold_days", "required_days")
+        return {name: told[name] for name in names} | {"short": backup.short}
 
     def _host(self) -> HostState:
         facts = self._owner.parts.host.read(self._owner.parts.clock.monotonic())

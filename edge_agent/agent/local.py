@@ -43,6 +43,8 @@ def status(owner: Owner) -> dict[str, Any]:
         ],
         "cameras": reports.status_cameras(owner.cameras, parts.capture.stats(), zone),
         "ring": owner.footage.status(),
+        "backup": owner.backup.status(),
+        "policy": owner.policy.status(),
         "ledger": {
             "size": parts.ledger.log.size,
             "cosigned": parts.ledger.acknowledged.size,

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from edge_agent.agent import handlers, local, roster
+from edge_agent.agent.backup import BackupDesk
 from edge_agent.agent.beats import Beats
 from edge_agent.agent.cameras import Cameras, Watched, Wiring
 from edge_agent.agent.chores import ChoreDone, ChoreFailed
@@ -22,7 +23,9 @@ from edge_agent.agent.gaps import Gaps
 from edge_agent.agent.jobs import Jobs, snapshots_wanted
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.link import LinkDesk
+from edge_agent.agent.nights import NightsDesk
 from edge_agent.agent.parts import Parts
+from edge_agent.agent.policy import PolicyDesk
 from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
@@ -54,6 +57,10 @@ class Owner:
         self.stream_ids: dict[StreamKey, bytes] = {}
         self.journal = Journal(parts.ledger, parts.run_id)
         self.footage = Footage(parts, self.journal)
+        self.policy = PolicyDesk(self, self._policy_changed)
+        self.cameras.schedule = self.policy.demand.schedule
+        self.nights = NightsDesk(self)
+        self.backup = BackupDesk(self)
         self.gaps = Gaps()
         self.viewings = Viewings(self)
         self._last = parts.alive.previous()
@@ -86,6 +93,7 @@ class Owner:
             ChoreDone: lambda fact: fact.then(fact.answer),
             ChoreFailed: lambda fact: fact.failed(fact.reason),
             **self.footage.reactions,
+            **self.policy.reactions,
             **self.link.reactions,
         }
 
@@ -130,6 +138,9 @@ class Owner:
             self._changed(change)
         self.link.tick()
         self._jobs.run_due()
+        now = self.parts.clock.now()
+        self.nights.tick(now)
+        self.backup.tick(now.boot_ns / 1e9)
         self._keep_lockouts()
         self.beats.tick()
 
@@ -273,6 +284,10 @@ class Owner:
         self.journal.quarantined(str(fact.key), fact.reason)
 
     # The rest.
+
+    def _policy_changed(self) -> None:
+        self.cameras.schedule = self.policy.demand.schedule
+        self.nights.rearm()
 
     def _keep_lockouts(self) -> None:
         """Write down who was refused, so that a restart does not try the same password twice more."""

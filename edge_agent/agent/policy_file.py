@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,14 @@ def save(directory: Path, signed: bytes) -> None:
         raise EdgeAgentError(f"{directory / NAME}: {error.strerror}") from error
 
 
+def digest(signed: bytes) -> str:
+    return hashlib.sha256(signed).hexdigest()
+
+
 def kept_demand(config: Config) -> Demand:
     """What holds at this site: the policy on disk, else the configuration."""
-    kept = load(config)
+    return demand_of(config, load(config))
+
+
+def demand_of(config: Config, kept: Kept | None) -> Demand:
     return demand(config) if kept is None else demand(config, kept.policy.policy, kept.policy.version)

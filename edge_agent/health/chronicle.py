@@ -56,11 +56,13 @@ class Affair:
 
 @dataclass(frozen=True, slots=True)
 class Chronicle:
-    """`turns` of every camera, in order; before the first one nothing is known. Nothing after `told_us`."""
+    """`turns` of every camera, in order; before the first one nothing is known. `begun_us` and `told_us` are
+    the times of the first and of the last leaf."""
 
     turns: Mapping[str, tuple[Turn, ...]] = field(default_factory=dict)
     affairs: Mapping[str, Affair] = field(default_factory=dict)
     works: tuple[Work, ...] = ()
+    begun_us: int = 0
     told_us: int = 0
 
     def cameras(self) -> tuple[str, ...]:

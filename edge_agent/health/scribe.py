@@ -135,7 +135,7 @@ class _Scribe:
         self._works: list[Work] = []
         self._affairs: dict[str, Affair] = {}
         self._run_us = 0  # when this run of the agent began: it cannot know of earlier
-        self._told_us = 0
+        self._begun_us = self._told_us = 0
         self._stopped = False
         self._shift_us = 0  # by what the leaf's clock was wrong, as far as its boot knew later
 
@@ -167,6 +167,7 @@ class _Scribe:
             case "stop":
                 self._stopped = True
                 self._all_turn(at_us, Condition(UNKNOWN, "agent_stopped"))
+        self._begun_us = self._begun_us or at_us
         self._told_us = at_us
 
     def _wrong_by(self, leaf: Told) -> int:
@@ -180,7 +181,7 @@ class _Scribe:
         if not self._stopped:
             self._all_turn(self._told_us, Condition(UNKNOWN, NO_RECORD))
         turns = {camera: tuple(line.turns) for camera, line in self._lines.items()}
-        return Chronicle(turns, self._affairs, tuple(self._works), self._told_us)
+        return Chronicle(turns, self._affairs, tuple(self._works), self._begun_us, self._told_us)
 
     def _booted(self, leaf: Told, at_us: int) -> None:
         """The agent did not run from its last sign of life until now; every camera is looked at anew."""

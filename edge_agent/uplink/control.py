@@ -26,6 +26,7 @@ from edge_agent.uplink.facts import (
     LinkDown,
     LinkUp,
     MessageRefused,
+    PolicyArrived,
     WitnessNoteArrived,
 )
 from edge_agent.uplink.link import Broker, Limits, Link, Outgoing
@@ -41,6 +42,7 @@ from edge_agent.uplink.messages import (
     encode,
 )
 from edge_agent.uplink.outbox import Lane, Outbox
+from edge_agent.uplink.policy import MAX_POLICY
 from edge_agent.uplink.topics import Down, Up
 
 MAX_NOTE = 16 * 1024
@@ -178,7 +180,7 @@ class ControlLink:
         return self._state(Liveness.OFFLINE, "connection lost")
 
     def subscriptions(self) -> list[str]:
-        heard = (Down.WITNESS, Down.COMMAND, Down.WANT, Down.LEAVES)
+        heard = (Down.WITNESS, Down.COMMAND, Down.WANT, Down.LEAVES, Down.CONFIG)
         mine = [topics.down(self._site, leaf) for leaf in heard]
         return mine + [topics.group_command(group) for group in self._groups]
 
@@ -242,6 +244,8 @@ class ControlLink:
                 self._inbox.put(LeavesWanted(self._clock.now(), payload))
             case topics.DownTopic(leaf=Down.LEAVES) if len(payload) <= MAX_LEAVES:
                 self._inbox.put(LeavesArrived(self._clock.now(), payload))
+            case topics.DownTopic(leaf=Down.CONFIG) if len(payload) <= MAX_POLICY:
+                self._inbox.put(PolicyArrived(self._clock.now(), payload))
 
     def farewell(self) -> Outgoing:
         return self._state(Liveness.OFFLINE, "stopped")

@@ -65,6 +65,13 @@ class LeavesArrived(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyArrived(Fact):
+    """The retained `dn/config`: a signed policy, not yet believed; empty when it was cleared."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MessageRefused(Fact):
     """The broker did not take a message (ACL, quota, size): sending it again would not help."""
 

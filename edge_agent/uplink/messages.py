@@ -115,6 +115,10 @@ class RingState(Model):
     oldest: Timestamp | None = None
     dropped: Count = 0
     faults: Count = 0
+    holds_days: float | None = None
+    will_hold_days: float | None = None  # at the present rate
+    required_days: Count | None = None
+    short: bool = False  # told as an event, too
 
 
 class HostState(Model):
