@@ -92,7 +92,7 @@ def judge(standing: Standing, now: Reach, now_s: float) -> tuple[Standing, bool]
 
 
 class BackupDesk:
-    """Main thread only. The standing outlives a restart: the cure of a short backup is a new configuration."""
+    """Main thread only. The standing outlives a restart: a short backup is cured by configuration."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner

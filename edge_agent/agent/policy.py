@@ -1,4 +1,4 @@
-"""The policy that holds at this site: taken from the command centre, kept, obeyed at once. Main thread only."""
+"""The policy that holds at this site: taken from the command centre, kept, obeyed at once. Main thread."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PolicyDesk:
         }
 
     def _arrived(self, fact: PolicyArrived) -> None:
-        """Retained, so the same one comes with every connection; an empty one only clears the broker's copy."""
+        """Retained: the same one comes with every connection. An empty one only clears the broker's copy."""
         known = self._kept
         if not fact.payload:
             return
@@ -52,9 +52,7 @@ class PolicyDesk:
             self._keep(known)
             return
         try:
-            policy, kid = self._verifier.verify(
-                fact.payload, newer_than=known.policy.version if known else 0
-            )
+            policy, kid = self._verifier.verify(fact.payload, newer_than=known.policy.version if known else 0)
         except PolicyRefused as refusal:
             self._refuse(fact, refusal)
             return

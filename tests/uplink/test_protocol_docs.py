@@ -14,6 +14,7 @@ from edge_agent.model import Role
 from edge_agent.uplink import messages, parts, schemas, topics, ulid
 from edge_agent.uplink.commands import Code, Command
 from edge_agent.uplink.operations import OPERATIONS
+from edge_agent.uplink.policy import Policy
 from edge_agent.uplink.topics import Down, MediaKind, Up
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -28,27 +29,33 @@ def test_the_schemas_are_those_of_the_models() -> None:
     assert files == schemas.texts(), "run: python -m edge_agent.uplink.schemas docs/schemas"
 
 
+def kind(document: dict[str, object]) -> object:
+    return "policy" if "policy" in document else document.get("type", "command")
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_parses_and_fits_its_schema(example: str) -> None:
     document = json.loads(example)
-    if "type" in document:
-        assert messages.decode(example.encode()).type == document["type"]
-    else:
+    name = kind(document)
+    if name == "policy":
+        Policy.model_validate_json(example)
+    elif name == "command":
         Command.model_validate_json(example).typed_args()
-    name = document.get("type", "command")
+    else:
+        assert messages.decode(example.encode()).type == name
     jsonschema.validate(document, json.loads((DOCS / "schemas" / f"{name}.json").read_text()))
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    shown = {json.loads(e).get("type", "command") for e in EXAMPLES}
-    assert shown == {"state", "birth", "heartbeat", "event", "reply", "command"}
+    shown = {kind(json.loads(e)) for e in EXAMPLES}
+    assert shown == {"state", "birth", "heartbeat", "event", "reply", "command", "policy"}
 
 
 def built() -> set[str]:
     """Every topic that the code can build, with its variables put back."""
     session = ulid.from_bytes(bytes(16))
     made = [topics.up("site", leaf) for leaf in Up if leaf is not Up.SNAPSHOT]
-    made += [topics.down("site", leaf) for leaf in Down if leaf is not Down.CONFIG]
+    made += [topics.down("site", leaf) for leaf in Down]
     made += [topics.snapshot("site", "camera"), topics.group_command("group")]
     made += [
         topics.media("site", session, kind, "camera", Role.SUB).replace("/sub", "/{role}")
