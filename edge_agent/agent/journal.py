@@ -13,7 +13,7 @@ from edge_agent.agent.gaps import Gap
 from edge_agent.health.rules import Sight
 from edge_agent.ledger.leaf import CameraMark, mark
 from edge_agent.ledger.writer import LedgerWriter
-from edge_agent.model import Instant
+from edge_agent.model import Instant, StreamKey
 from edge_agent.ring.facts import EvictionDue, RingFaulted, RingOpened, RingScanned
 from edge_agent.uplink.commands import Command
 from edge_agent.uplink.facts import CommandRefused
@@ -110,6 +110,13 @@ class Journal:
 
     def quarantined(self, stream: str, reason: str) -> None:
         self._ledger.append("quarantine", {"stream": stream, "text": reason[:256]}, urgent=True)
+
+    def converted(self, key: StreamKey, converted: str) -> None:
+        """From now on the stream's pictures are not the camera's own bits; or, empty, they are again."""
+        text = converted or "recorded as it comes again"
+        self._ledger.append(
+            "converted", {"camera": key.camera, "role": key.role.value, "text": text[:256]}, urgent=True
+        )
 
     def worker_failed(self, worker: str, reason: str) -> None:
         self._ledger.append("worker", {"worker": worker, "text": reason[:256]}, urgent=True)

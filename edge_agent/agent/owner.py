@@ -30,6 +30,7 @@ from edge_agent.agent.reach import HostChecked
 from edge_agent.agent.reports import RecorderView, change_leaf
 from edge_agent.agent.snapshots import SnapshotDesk
 from edge_agent.agent.viewings import Viewings
+from edge_agent.capture.compat import StreamConverted
 from edge_agent.capture.device_events import DeviceEvent, EventsLost
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
 from edge_agent.errors import DeviceError
@@ -86,6 +87,7 @@ class Owner:
             PictureReady: self.snapshots.came,
             PictureFailed: self.snapshots.failed,
             DecodingQuarantined: self._decoding_quarantined,
+            StreamConverted: lambda fact: self.journal.converted(fact.key, fact.converted),
             CommandArrived: lambda fact: handlers.obey(self, fact.command),
             CommandRefused: self._command_refused,
             ControlAsked: lambda fact: local.answer(self, fact),

@@ -142,6 +142,7 @@ def _stream(stats: StreamStats) -> dict[str, Any]:
         "lost_packets": stats.lost_packets,
         "dropped_fragments": stats.dropped_fragments,
         "reconnects": stats.reconnects,
+        "converted": stats.converted,
     }
 
 

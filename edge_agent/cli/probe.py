@@ -151,7 +151,9 @@ def _figures(fact: StreamStarted, before: StreamStats, after: StreamStats) -> st
     fps = (after.pictures - before.pictures) / SETTLE_S
     kbps = (after.bytes - before.bytes) * 8 / 1000 / SETTLE_S
     gop = f", a keyframe every {after.gop_s:.1f} s" if after.gop_s else ""
-    return f"{fact.codec.value} {fact.width}x{fact.height}, {fps:.0f} pictures/s, {kbps:.0f} kbit/s{gop}"
+    told = f", {after.converted}" if after.converted else ""
+    rates = f"{fps:.0f} pictures/s, {kbps:.0f} kbit/s{gop}"
+    return f"{fact.codec.value} {fact.width}x{fact.height}, {rates}{told}"
 
 
 @contextmanager

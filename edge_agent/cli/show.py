@@ -61,6 +61,9 @@ def _reasons(document: dict[str, Any]) -> Text:
     for camera in document["cameras"]:
         if camera["reason"]:
             told.setdefault(camera["reason"], []).append(camera["id"])
+        for role, stream in camera["streams"].items():
+            if stream.get("converted"):
+                told.setdefault(stream["converted"], []).append(f"{camera['id']}/{role}")
     return Text("".join(f"{', '.join(names)}: {reason}\n" for reason, names in told.items()))
 
 
