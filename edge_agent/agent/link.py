@@ -19,6 +19,7 @@ from edge_agent.host.alive import LastRun
 from edge_agent.ledger.leaf import RateLimitedLeaf
 from edge_agent.model import Role
 from edge_agent.uplink import messages
+from edge_agent.uplink.brief import Brief
 from edge_agent.uplink.facts import (
     CommandRefused,
     LinkDown,
@@ -54,6 +55,7 @@ class LinkDesk:
         self._broker = ""
         self._ledger: LedgerDesk | None = None
         self._strangers = RateLimitedLeaf()
+        self._brief = Brief()
         self.reactions: dict[type[Fact], Callable[..., None]] = {
             LinkUp: self._link_up,
             LinkDown: self._link_down,
@@ -82,15 +84,14 @@ class LinkDesk:
         if self._uplink is None or self._ledger is None or not self._up:
             return
         now = self._owner.parts.clock.now()
-        self._uplink.control.send_heartbeat(
-            HeartbeatData(
-                cameras=reports.camera_states(self._owner.cameras, now),
-                ring=self._ring(),
-                host=self._host(),
-                clock=ClockState(trust=int(now.trust)),
-                ledger=self._ledger.heartbeat_part(now.boot_ns / 1e9),
-            )
+        full = HeartbeatData(
+            cameras=reports.camera_states(self._owner.cameras, now),
+            ring=self._ring(),
+            host=self._host(),
+            clock=ClockState(trust=int(now.trust)),
+            ledger=self._ledger.heartbeat_part(now.boot_ns / 1e9),
         )
+        self._uplink.control.send_heartbeat(self._brief.shorten(full, now.boot_ns / 1e9))
 
     def reply(self, data: ReplyData) -> None:
         if self._uplink is not None:
@@ -149,6 +150,7 @@ class LinkDesk:
 
     def _link_up(self, fact: LinkUp) -> None:
         self._up, self._reason, self._broker = True, "", fact.broker
+        self._brief.forget()
         if self._ledger is not None:
             self._ledger.link_up(fact.at.boot_ns / 1e9)
         self.say_who_is_here()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from edge_agent import deflate
 from edge_agent.errors import FormatError
 from edge_agent.seal.opener import Opener
 from edge_agent.seal.record import Kind, iter_records
@@ -70,7 +71,7 @@ def believe(topic: UpTopic, payload: bytes, boxes: Boxes) -> Message:
     if kind is None:
         raise FormatError(f"no message travels on {topic.leaf.value}")
     public_key = _key_of(topic.site, boxes)
-    if topic.leaf in SIGNED or not payload.startswith(b"{"):
+    if topic.leaf in SIGNED or not payload.startswith((b"{", deflate.MARK)):
         message = messages.verify_message(payload, public_key)
     else:
         message = messages.decode(payload)

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from edge_agent import deflate
 from edge_agent.errors import LedgerError
 from edge_agent.iccc.store import Fraud, LedgerStore, Origin, PendingHead
 from edge_agent.iccc.witness import Head, Opinion, Role, fit, mirror_opinion, witness_opinion
@@ -115,7 +116,7 @@ class Ingest:
         published: bytes | None = None
         while (newest := self._store.of_site(site).note) != published:
             if newest is not None:
-                publish(newest)
+                publish(deflate.squeeze(newest))
             published = newest
 
     # -- steps ----------------------------------------------------------------------------------------------

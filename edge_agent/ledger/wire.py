@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_agent import deflate
 from edge_agent.errors import FormatError, LedgerError
 from edge_agent.ledger.checkpoint import (
     MAX_NOTE_BYTES,
@@ -200,8 +201,9 @@ def _entries(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _document(payload: bytes) -> Mapping[str, object]:
+    text = deflate.expand(payload)
     try:
-        document = json.loads(payload)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError("not JSON") from error
     member = _mapping(document)

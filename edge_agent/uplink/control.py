@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Protocol
 
+from edge_agent import deflate
 from edge_agent.clock import Clock
 from edge_agent.errors import FormatError
 from edge_agent.events import Inbox
@@ -143,7 +144,7 @@ class ControlLink:
     def send_heartbeat(self, data: HeartbeatData) -> None:
         """The newest heartbeat replaces one that still waits."""
         with self._lock:
-            payload = encode(self._stamper.heartbeat(data, self._clock.now()))
+            payload = deflate.squeeze(encode(self._stamper.heartbeat(data, self._clock.now())))
         topic = topics.up(self._site, Up.HEARTBEAT)
         self._put(Lane.HEARTBEAT, Outgoing(topic, payload, expiry_s=self._heartbeat_expiry_s))
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypedDict
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from edge_agent import deflate
 from edge_agent.clock import timestamp as timestamp
 from edge_agent.config import CAMERA_ID, SITE_ID
 from edge_agent.errors import FormatError
@@ -256,8 +257,9 @@ def decode(payload: bytes) -> Message:
     """Read a message as it came from a broker. Raises FormatError, whatever the bytes are."""
     if len(payload) > MAX_MESSAGE:
         raise FormatError(f"a message of {len(payload)} bytes; at most {MAX_MESSAGE}")
+    text = deflate.expand(payload)
     try:
-        return _ANY.validate_json(payload)
+        return _ANY.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(p) for p in first["loc"])

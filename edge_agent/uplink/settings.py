@@ -8,6 +8,7 @@ from edge_agent.uplink.link import Broker, LinkSettings
 
 CONTROL_EXPIRY_S = 24 * 3600  # the broker keeps our subscriptions and their messages so long
 MEDIA_KEEPALIVE_S = 20
+SHORTEST_KEEPALIVE_S, LONGEST_KEEPALIVE_S = 60, 240  # carriers forget an idle flow after some five minutes
 
 
 def control_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
@@ -22,6 +23,7 @@ def control_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
         ca=uplink.ca,
         certificate=uplink.certificate,
         key=uplink.key,
+        keepalive_s=_keepalive_s(uplink.heartbeat_s),
         session_expiry_s=CONTROL_EXPIRY_S,
     )
 
@@ -39,3 +41,8 @@ def media_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
         key=uplink.media_key or control.key,
         keepalive_s=MEDIA_KEEPALIVE_S,
     )
+
+
+def _keepalive_s(heartbeat_s: float) -> int:
+    """Longer than the pause between heartbeats: beside those, a ping would be waste."""
+    return round(min(max(SHORTEST_KEEPALIVE_S, 1.5 * heartbeat_s), LONGEST_KEEPALIVE_S))
