@@ -27,8 +27,7 @@ NAMES = ("kind", "flags", "aead", "trust", "reserved", "body_length", "stream", 
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
-class Forged(Exception):
-    pass
+class Forged(Exception): ...
 
 
 def hkdf(dek, info):
@@ -42,9 +41,11 @@ def record_at(data, at):
     header = dict(
         zip(NAMES, struct.unpack(">BBBBHI16s16sQqQ16sIIQ32s", data[at + 6 : at + 136]), strict=True)
     )
+    whole = header["plain_length"] + (16 if header["aead"] else 0) == header["body_length"] <= 8 << 20
+    known = (1 <= header["kind"] <= 6, header["flags"] <= 3, header["aead"] <= 2, header["trust"] <= 3)
     end = at + 136 + header["body_length"]
     digest = hashlib.sha256(data[at:end]).digest()
-    if header["body_length"] > 8 << 20 or data[end : end + 8] != digest[:8]:
+    if not whole or not all(known) or header["reserved"] or data[end : end + 8] != digest[:8]:
         return None
     return header, data[at : at + 136], data[at + 136 : end], digest, end + 8
 

@@ -16,7 +16,8 @@ from edge_agent.seal.keys import BoxKey, stream_id
 from edge_agent.seal.opener import Opener, gap_of
 from edge_agent.seal.record import parse_record
 
-VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
+PLACE = Path(__file__).resolve().parents[2] / "docs" / "vectors"
+VECTORS = json.loads((PLACE / "records.json").read_text(encoding="utf-8"))
 CASES = sorted(VECTORS["records"])
 
 
