@@ -1,8 +1,11 @@
 """What is said over the pipe between the daemon and its decode process: length-prefixed frames (pure).
 
     frame   = u32 length || body                      at most 8 MiB + header
-    request = u8 codec, u8 quality, u16 width, Annex B access unit       (width 0: as it is)
-    answer  = u8 status, then the JPEG (status 0) or a reason in UTF-8 (status 1)
+    request = u8 kind, u8 codec, u8 quality, u16 width, Annex B access unit
+    answer  = u8 status, then the JPEG (0), a reason in UTF-8 (1), or measures and perhaps a JPEG (2)
+
+A `jpeg` request of width 0 wants the picture as it is, a `measure` request of width 0 wants none beside the
+measures: five f32 and BLOCKS u32, as in `Measures`.
 
 The process greets with one answer when it is ready, so that a broken installation is not blamed on a picture.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import Enum
 
 from edge_agent.errors import FormatError
 from edge_agent.model import Codec
@@ -18,8 +22,18 @@ from edge_agent.model import Codec
 MAX_FRAME = 8 * 1024 * 1024 + 64
 LENGTH = struct.Struct(">I")
 
-_REQUEST = struct.Struct(">BBH")
+MEASURED_WIDTH, MEASURED_HEIGHT = 320, 180  # of the luma picture that is measured
+COLUMNS, ROWS = 20, 12
+BLOCKS = COLUMNS * ROWS
+
+_REQUEST = struct.Struct(">BBBH")
+_MEASURES = struct.Struct(f">5f{BLOCKS}I")
 _CODECS = (Codec.H264, Codec.H265)
+
+
+class Kind(Enum):
+    JPEG = 0
+    MEASURE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +41,32 @@ class Request:
     codec: Codec
     annexb: bytes
     quality: int
-    max_width: int  # 0: as it is
+    max_width: int  # 0: as it is, or no picture beside the measures
+    kind: Kind = Kind.JPEG
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Of one picture: the measures of `health.signals.PictureMeasured`, and a digest of each block.
+
+    Blocks are 16 x 15 pixels of the small luma picture, row by row; equal digests, equal pixels.
+    """
+
+    mean: float
+    deviation: float
+    detail: float
+    colour: float
+    flat: float
+    blocks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Either a JPEG or the reason why there is none."""
+    """A JPEG, measures, both, or the reason why there is neither."""
 
     jpeg: bytes = b""
     reason: str = ""
+    measures: Measures | None = None
 
 
 def frame(body: bytes) -> bytes:
@@ -55,20 +86,26 @@ def frame_length(prefix: bytes) -> int:
 
 def encode_request(request: Request) -> bytes:
     width = min(max(request.max_width, 0), 0xFFFF)
-    return _REQUEST.pack(_CODECS.index(request.codec), request.quality, width) + request.annexb
+    codec = _CODECS.index(request.codec)
+    return _REQUEST.pack(request.kind.value, codec, request.quality, width) + request.annexb
 
 
 def decode_request(body: bytes) -> Request:
     if len(body) <= _REQUEST.size:
         raise FormatError("a request without a picture")
-    codec, quality, width = _REQUEST.unpack_from(body)
-    if codec >= len(_CODECS):
-        raise FormatError(f"codec {codec}")
-    return Request(_CODECS[codec], body[_REQUEST.size :], min(max(quality, 1), 100), width)
+    kind, codec, quality, width = _REQUEST.unpack_from(body)
+    if codec >= len(_CODECS) or kind >= len(Kind):
+        raise FormatError(f"kind {kind}, codec {codec}")
+    return Request(_CODECS[codec], body[_REQUEST.size :], min(max(quality, 1), 100), width, Kind(kind))
 
 
 def encode_answer(answer: Answer) -> bytes:
-    return b"\x01" + answer.reason.encode()[:500] if answer.reason else b"\x00" + answer.jpeg
+    if answer.reason:
+        return b"\x01" + answer.reason.encode()[:500]
+    if answer.measures is None:
+        return b"\x00" + answer.jpeg
+    m = answer.measures
+    return b"\x02" + _MEASURES.pack(m.mean, m.deviation, m.detail, m.colour, m.flat, *m.blocks) + answer.jpeg
 
 
 def decode_answer(body: bytes) -> Answer:
@@ -76,4 +113,8 @@ def decode_answer(body: bytes) -> Answer:
         return Answer(jpeg=body[1:])
     if body[:1] == b"\x01":
         return Answer(reason=body[1:].decode("utf-8", "replace") or "no reason given")
+    if body[:1] == b"\x02" and len(body) > _MEASURES.size:
+        mean, deviation, detail, colour, flat, *blocks = _MEASURES.unpack_from(body, 1)
+        measures = Measures(mean, deviation, detail, colour, flat, tuple(blocks))
+        return Answer(body[1 + _MEASURES.size :], measures=measures)
     raise FormatError("an answer of unknown kind on the picture pipe")

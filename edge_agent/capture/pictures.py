@@ -1,4 +1,6 @@
-"""Snapshots from keyframes: a bounded queue in front of the decode process, and mercy with neither.
+"""Snapshots and measures from keyframes: bounded queues before the decode process, and mercy with neither.
+
+Snapshots go first: somebody waits for them. A measure that finds its queue full is dropped and counted.
 
 A stream whose pictures kill or hang the decode process twice within an hour is quarantined: no longer
 decoded, still recorded. One thread, under the supervisor.
@@ -6,6 +8,7 @@ decoded, still recorded. One thread, under the supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from threading import Event
 
 from edge_agent.capture import decode_child, picture_wire
 from edge_agent.capture.decode_child import ChildLost, DecodeChild
+from edge_agent.capture.likeness import Likeness
 from edge_agent.clock import Clock
 from edge_agent.errors import FormatError
 from edge_agent.events import Fact, Inbox
@@ -26,6 +30,7 @@ QUEUE_SIZE = 64
 DEADLINE_S = 8.0
 DEATHS_ALLOWED = 1
 DEATHS_WITHIN_S = 3600.0
+THUMBNAIL_QUALITY = 70
 FIRST_RESTART_S, LONGEST_RESTART_S = 1.0, 60.0
 
 
@@ -49,6 +54,25 @@ class PictureFailed(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyframeMeasured(Fact):
+    """A keyframe's measures (docs/design/night-watch.md), and a small JPEG of it if one was wanted.
+
+    `change` and `print` compare it with the measured one before, the recorder's clock left out.
+    """
+
+    key: StreamKey
+    taken: Instant
+    mean: float
+    deviation: float
+    detail: float
+    colour: float
+    flat: float
+    change: float | None
+    print: str
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DecodingQuarantined(Fact):
     """The stream's pictures killed the decode process twice: it is no longer decoded, still recorded."""
 
@@ -62,10 +86,12 @@ class _Wanted:
     quality: int
     max_width: int
     ticket: str
+    kind: picture_wire.Kind = picture_wire.Kind.JPEG
 
 
 class Pictures:
-    """Worker. Every `snapshot` is answered by exactly one PictureReady or PictureFailed."""
+    """Worker. Every `snapshot` is answered by exactly one PictureReady or PictureFailed, a `measure` by a
+    KeyframeMeasured or by nothing."""
 
     name = "pictures"
 
@@ -83,6 +109,8 @@ class Pictures:
         self._deadline_s = deadline_s
         self._command = command
         self._wanted: queue.Queue[_Wanted] = queue.Queue(queue_size)
+        self._measures: queue.Queue[_Wanted] = queue.Queue(queue_size)
+        self._likeness: dict[StreamKey, Likeness] = {}
         self._child: DecodeChild | None = None
         self._restart_at = 0.0
         self._restart_pause_s = FIRST_RESTART_S
@@ -116,6 +144,16 @@ class Pictures:
             self.dropped += 1
             self._failed(wanted, "too many pictures are waiting")
 
+    def measure(self, keyframe: Keyframe, thumbnail_width: int = 0) -> None:
+        """Ask for a picture's measures, and for a JPEG so wide if not 0. Any thread; never blocks."""
+        if keyframe.key in self._quarantined:
+            return
+        kind = picture_wire.Kind.MEASURE
+        try:
+            self._measures.put_nowait(_Wanted(keyframe, THUMBNAIL_QUALITY, thumbnail_width, "", kind))
+        except queue.Full:
+            self.dropped += 1
+
     def release(self, key: StreamKey) -> None:
         """Decode a quarantined stream again, for instance after its camera was replaced. Any thread."""
         self._quarantined = self._quarantined - {key}
@@ -125,13 +163,20 @@ class Pictures:
         try:
             while not stop.is_set():
                 beat()
-                try:
-                    wanted = self._wanted.get(timeout=0.5)
-                except queue.Empty:
-                    continue
-                self._serve(wanted)
+                wanted = self._next()
+                if wanted is not None:
+                    self._serve(wanted)
         finally:
             self._end_child()
+
+    def _next(self) -> _Wanted | None:
+        """Snapshots first; measures wait up to half a second for the next look."""
+        for waiting in (self._wanted, self._measures):
+            with contextlib.suppress(queue.Empty):
+                return waiting.get_nowait()
+        with contextlib.suppress(queue.Empty):
+            return self._wanted.get(timeout=0.5)
+        return None
 
     def _serve(self, wanted: _Wanted) -> None:
         key = wanted.keyframe.key
@@ -141,8 +186,9 @@ class Pictures:
         child = self._running_child(wanted)
         if child is None:
             return
+        picture = wanted.keyframe
         request = picture_wire.Request(
-            wanted.keyframe.codec, wanted.keyframe.annexb, wanted.quality, wanted.max_width
+            picture.codec, picture.annexb, wanted.quality, wanted.max_width, wanted.kind
         )
         try:
             answer = child.ask(request, self._deadline_s)
@@ -192,9 +238,34 @@ class Pictures:
             self._failed(wanted, answer.reason)
             return
         taken, key = wanted.keyframe.at, wanted.keyframe.key
+        if wanted.kind is picture_wire.Kind.MEASURE:
+            if answer.measures is not None:
+                self._tell_measures(key, taken, answer.measures, answer.jpeg)
+            return
         self._inbox.put(PictureReady(self._clock.now(), wanted.ticket, key, answer.jpeg, taken))
 
+    def _tell_measures(self, key: StreamKey, taken: Instant, m: picture_wire.Measures, jpeg: bytes) -> None:
+        change, digest = self._likeness.setdefault(key, Likeness()).compare(m.blocks)
+        self._inbox.put(
+            KeyframeMeasured(
+                self._clock.now(),
+                key,
+                taken,
+                m.mean,
+                m.deviation,
+                m.detail,
+                m.colour,
+                m.flat,
+                change,
+                digest,
+                jpeg,
+            )
+        )
+
     def _failed(self, wanted: _Wanted, reason: str) -> None:
+        if wanted.kind is picture_wire.Kind.MEASURE:
+            log.debug("%s: not measured: %s", wanted.keyframe.key, reason)
+            return
         self._inbox.put(PictureFailed(self._clock.now(), wanted.ticket, wanted.keyframe.key, reason))
 
     def _end_child(self) -> None:

@@ -20,8 +20,16 @@ import pytest
 from edge_agent.capture import picture_wire
 from edge_agent.capture.decode_child import ChildLost, DecodeChild
 from edge_agent.capture.picture_wire import Answer, Request
-from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady, Pictures
+from edge_agent.capture.pictures import (
+    DecodingQuarantined,
+    KeyframeMeasured,
+    PictureFailed,
+    PictureReady,
+    Pictures,
+)
 from edge_agent.clock import SystemClock
+from edge_agent.demo.dvr import media
+from edge_agent.demo.dvr.media import LoopKey, Shape, Variant
 from edge_agent.errors import FormatError
 from edge_agent.events import BoundedInbox, Fact
 from edge_agent.model import Codec, Instant, Keyframe, Role, StreamKey
@@ -231,6 +239,64 @@ sys.stdin.read()
     assert said[5:] == b"True Operation Operation Operation Too File"
 
 
+def measured(room: Desk, picture: Keyframe, thumbnail_width: int = 0) -> KeyframeMeasured:
+    room.pictures.measure(picture, thumbnail_width)
+    fact = room.next()
+    assert isinstance(fact, KeyframeMeasured)
+    return fact
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_a_keyframe_is_measured(desk: Callable[..., Desk], codec: Codec) -> None:
+    room, picture = desk(), keyframe(encoded(codec), codec=codec)
+
+    first, second = measured(room, picture), measured(room, picture, thumbnail_width=160)
+
+    # half red, half black: 16 and 81 of luma in video range, one edge, far from grey
+    assert first.mean == pytest.approx((16 + 81) / 2, abs=2)
+    assert first.deviation == pytest.approx((81 - 16) / 2, abs=2)
+    assert first.detail < 0.02
+    assert first.flat > 0.9
+    assert first.colour > 20
+    assert (first.change, second.change) == (None, 0.0)
+    assert first.print == second.print
+    assert first.thumbnail == b""
+    assert cv2.imdecode(np.frombuffer(second.thumbnail, np.uint8), cv2.IMREAD_COLOR).shape == (90, 160, 3)
+
+
+def test_a_slate_with_a_running_clock_repeats_exactly_and_a_scene_does_not(desk: Callable[..., Desk]) -> None:
+    room, shape = desk(), Shape(640, 360, 12)
+    changes: dict[Variant, list[float | None]] = {}
+    for number, variant in enumerate((Variant.SLATE, Variant.NORMAL)):
+        loop = media.load(media.default_cache(), LoopKey(1, True, shape, variant))
+        key = StreamKey(f"cam-{number}", Role.SUB)
+        pictures = [b"".join(b"\x00\x00\x00\x01" + nal for nal in u.nals) for u in loop.units if u.keyframe]
+        changes[variant] = [measured(room, keyframe(annexb, key)).change for annexb in pictures[:6]]
+
+    assert changes[Variant.SLATE][3:] == [0.0, 0.0, 0.0]
+    assert all(change is None or change > 0.2 for change in changes[Variant.NORMAL])
+
+
+def test_snapshots_go_before_measures_and_a_full_queue_only_counts() -> None:
+    room = Desk(queue_size=2, command=(sys.executable, "-c", CHILD))
+    for _ in range(3):
+        room.pictures.measure(keyframe(b"fine"))
+    room.pictures.snapshot(keyframe(b"fine"), 80, None, "first")
+    assert room.pictures.dropped == 1
+
+    room.start()
+    fact = room.next()
+    room.stop()
+    assert isinstance(fact, PictureReady)
+
+
+def test_measuring_what_kills_the_process_ends_in_quarantine_too(desk: Callable[..., Desk]) -> None:
+    room = desk(command=(sys.executable, "-c", CHILD))
+    for _ in range(2):
+        room.pictures.measure(keyframe(b"die"))
+    assert isinstance(room.next(), DecodingQuarantined)
+
+
 def test_a_child_that_talks_nonsense_is_lost() -> None:
     with pytest.raises(ChildLost, match="does not start"):
         DecodeChild((sys.executable, "-c", "print('x' * 100)"))
@@ -240,8 +306,13 @@ def test_frames_survive_the_pipe_and_oversized_ones_do_not() -> None:
     request = Request(Codec.H265, b"\x00\x00\x01x", 80, 640)
 
     assert picture_wire.decode_request(picture_wire.encode_request(request)) == request
+    measure = Request(Codec.H264, b"\x00\x00\x01x", 80, 0, picture_wire.Kind.MEASURE)
+    assert picture_wire.decode_request(picture_wire.encode_request(measure)) == measure
+    blocks = tuple(range(picture_wire.BLOCKS))
+    answer = Answer(b"jpeg", measures=picture_wire.Measures(1.0, 2.0, 0.5, 4.0, 0.25, blocks))
+    assert picture_wire.decode_answer(picture_wire.encode_answer(answer)) == answer
     assert picture_wire.decode_answer(picture_wire.encode_answer(Answer(reason="no"))) == Answer(reason="no")
     with pytest.raises(FormatError):
         picture_wire.frame_length(b"\xff\xff\xff\xff")
     with pytest.raises(FormatError):
-        picture_wire.decode_request(b"\x09\x50\x00\x00xx")
+        picture_wire.decode_request(b"\x00\x09\x50\x00\x00xx")
