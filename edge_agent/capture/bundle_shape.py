@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
@@ -161,6 +162,15 @@ def load(text: bytes) -> Shape:
         return _SHAPE.validate_json(text)
     except ValidationError as error:
         raise FormatError(f"not the shape of a stream: {error.errors()[0]['msg']}") from error
+
+
+def sets_of(shape: Shape) -> list[bytes]:
+    """The parameter sets that came in band; what is not base64 is passed over."""
+    found = []
+    for text in shape.sets[:MAX_SETS]:
+        with suppress(ValueError):
+            found.append(base64.b64decode(text, validate=True))
+    return [nal for nal in found if nal]
 
 
 def nal_type(codec: Codec, nal: bytes) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edge_agent.demo.dvr import replay
 from edge_agent.demo.dvr.brand import Brand
 from edge_agent.demo.dvr.config import DvrConfig
 from edge_agent.demo.dvr.control import ControlDesk
@@ -29,7 +30,11 @@ _SHAPE = re.compile(r"(\d{2,4})x(\d{2,4})@(\d{1,2})$")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_serve(_config(options), options.die_with_parent))
+        config = _config(options)
+        if options.replay is not None:
+            recorded = replay.load(options.replay)
+            config = replace(config, replay=recorded, inputs=recorded.inputs)
+        asyncio.run(_serve(config, options.die_with_parent))
     except (EdgeAgentError, OSError) as error:
         sys.stderr.write(f"virtual DVR: {error}\n")
         return 1
@@ -131,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--main-kbps", type=int, default=0, help="fill the main streams with sensor noise up to this rate")
     add("--sub", type=_shape, default=Shape(640, 360, 12), metavar="WxH@FPS")
     add("--h265", type=_numbers, help="channels with an H.265 main stream, or none (default: 4)")
+    add("--replay", type=Path, metavar="BUNDLE", help="be the device of a bundle (edge-agent camera capture)")
     add("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 

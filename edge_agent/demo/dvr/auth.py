@@ -43,10 +43,12 @@ class UsernameToken:
 class Accounts:
     """The recorder's one user, its nonces, and the count of wrong answers over RTSP and ONVIF together."""
 
-    def __init__(self, user: str, password: str, realm: str) -> None:
+    def __init__(self, user: str, password: str, realm: str, *, basic: bool = False) -> None:
+        """`basic`: Basic (RFC 7617) is taken for Digest."""
         self.user = user
         self.password = password
         self.realm = realm
+        self.basic = basic
         self.wrong = 0
         self._locked_until = 0.0
         self._nonces: OrderedDict[str, float] = OrderedDict()
@@ -83,6 +85,10 @@ class Accounts:
         if self.locked(now):
             return Verdict.LOCKED
         scheme, _, rest = authorization.partition(" ")
+        if scheme.lower() == "basic" and self.basic:
+            told = base64.b64encode(f"{self.user}:{self.password}".encode())
+            good = hmac.compare_digest(rest.strip().encode(), told)
+            return Verdict.GOOD if good else self._wrong_answer(now, faults)
         if scheme.lower() != "digest":
             return Verdict.MISSING
         given = {name.lower(): quoted or bare for name, quoted, bare in _FIELD.findall(rest)}

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edge_agent.demo.dvr import onvif_device
+from edge_agent.demo.dvr import onvif_device, replay_addresses
 from edge_agent.demo.dvr.config import DvrConfig
 from edge_agent.demo.dvr.discovery import Announcement, DiscoveryResponder
 from edge_agent.demo.dvr.faults import Act, Mode, RtspManners, patch
@@ -15,6 +15,8 @@ from edge_agent.demo.dvr.library import shown
 from edge_agent.demo.dvr.onvif import OnvifService
 from edge_agent.demo.dvr.onvif_events import EventDesk
 from edge_agent.demo.dvr.recorder import Recorder
+from edge_agent.demo.dvr.replay_onvif import ReplayOnvif
+from edge_agent.demo.dvr.replay_rtsp import ReplaySkin
 from edge_agent.demo.dvr.rtsp_server import RtspServer
 from edge_agent.demo.dvr.web import HttpServer
 
@@ -27,7 +29,8 @@ class Device:
         self.recorder = Recorder(config)
         self.events = EventDesk(self.recorder)
         self.rtsp = RtspServer(self.recorder)
-        self._onvif = OnvifService(self.recorder, self.events)
+        self._replay = config.replay
+        self._onvif = self._service()
         self.http = HttpServer(config.host, config.http_port, self._onvif.answer)
         self._discovery = DiscoveryResponder(self._announcement, config.host, config.interfaces)
         self.endpoint = f"urn:uuid:{uuid.uuid5(_NAMESPACE, config.serial)}"
@@ -37,7 +40,8 @@ class Device:
     async def switch_on(self) -> None:
         self.recorder.started = self.recorder.device_time()
         await self.rtsp.open()
-        await self.http.open()
+        if not self.recorder.faults.device.onvif_off:
+            await self.http.open()
         self._onvif.rtsp_port, self._onvif.http_port = self.rtsp.port, self.http.port
         await self._discovery.open()
 
@@ -83,6 +87,7 @@ class Device:
                 self.events.drop_all()
             elif before.onvif_off and not after.onvif_off:
                 await self.http.open()
+                self._onvif.http_port = self.http.port
 
     async def act(self, act: Act, channel: int | None = None, seconds: float = 0.0) -> None:
         """`seconds` is how long a reboot takes; it goes on after this returns unless it is instant."""
@@ -121,4 +126,25 @@ class Device:
             faults.probe_header,
             faults.probe_deaf,
             faults.probe_silent,
+            self._recorded_match(local_address),
         )
+
+    def _recorded_match(self, local_address: str) -> bytes:
+        """What a recorded device says to a probe."""
+        if self._replay is None or not self._replay.bundle.manifest.discovery:
+            return b""
+        manifest = self._replay.bundle.manifest
+        own = replay_addresses.rewriter(manifest, local_address, self.http.port, self.rtsp.port)
+        return own.bytes(self._replay.bundle.body(manifest.discovery[0]))
+
+    def _service(self) -> OnvifService | ReplayOnvif:
+        """The ONVIF of a maker, or of a recorded device, which also words what RTSP says."""
+        if self._replay is None:
+            return OnvifService(self.recorder, self.events)
+        service = ReplayOnvif(self.recorder, self._replay.bundle)
+
+        def rewrite(text: str) -> str:
+            return service.rewriter(self.recorder.config.host).text(text)
+
+        self.recorder.skin = ReplaySkin(self._replay.bundle, self._replay.streams, rewrite)
+        return service

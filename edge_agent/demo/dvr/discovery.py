@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import uuid
@@ -17,6 +18,7 @@ from edge_agent.demo.dvr.soap import safe_parser
 
 GROUP, PORT = "239.255.255.250", 3702
 _MAX_PROBE = 16 * 1024
+_RELATES = re.compile(rb"(<(?:\w+:)?RelatesTo[^>]*>)[^<]*(<)")
 _DISCOVERY = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
 _ADDRESSING = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 _SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -37,6 +39,7 @@ class Announcement:
     header: bool = True
     deaf: bool = False
     silent: bool = False
+    recorded: bytes = b""  # said instead of the above, by a replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ def parse_probe(packet: bytes) -> Probe | None:
 
 def matches(probe: Probe, announcement: Announcement) -> bool:
     """Each type and scope asked for must be ours; scopes match by prefix (RFC 3986 rule)."""
+    if announcement.recorded:
+        return True
     ours = announcement.scopes
     return set(probe.types) <= _TYPES and all(
         any(own.startswith(asked) for own in ours) for asked in probe.scopes
@@ -72,6 +77,9 @@ def matches(probe: Probe, announcement: Announcement) -> bool:
 
 
 def probe_matches(probe: Probe, announcement: Announcement) -> bytes:
+    if announcement.recorded:
+        identity = escape(probe.message_id).replace("\\", "").encode()
+        return _RELATES.sub(rb"\g<1>" + identity + rb"\g<2>", announcement.recorded)
     header = (
         f"<s:Header><a:MessageID>urn:uuid:{uuid.uuid4()}</a:MessageID>"
         f"<a:RelatesTo>{escape(probe.message_id)}</a:RelatesTo>"

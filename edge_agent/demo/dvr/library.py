@@ -29,6 +29,7 @@ class Clip:
     shape: Shape | None
 
 
+_Key = tuple[LoopKey | Clip, Coding, int]
 _SHOWN = {Mode.SLATE: Variant.SLATE, Mode.BLACK: Variant.BLACK, Mode.FROZEN: Variant.FROZEN}
 
 
@@ -50,7 +51,7 @@ class Library:
     def __init__(self, config: DvrConfig) -> None:
         self._config = config
         self._workers = ThreadPoolExecutor(_WORKERS, "encode")
-        self._tasks: dict[tuple[LoopKey | Clip, Coding], asyncio.Task[WireLoop]] = {}
+        self._tasks: dict[_Key, asyncio.Task[WireLoop]] = {}
         self._jpegs: dict[tuple[int, int], bytes] = {}
         self._clips = footage.clips(config.footage) if config.footage else ()
 
@@ -60,13 +61,13 @@ class Library:
 
     async def wire(self, name: StreamName, showing: Showing = Showing()) -> WireLoop:
         """Waits until the loop is encoded; a caller that gives up does not stop the others."""
-        key = self._source(name, showing.variant), showing.coding
+        key = self._key(name, showing)
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._load(*key))
         return await asyncio.shield(self._tasks[key])
 
     def ready(self, name: StreamName, showing: Showing) -> WireLoop | None:
-        task = self._tasks.get((self._source(name, showing.variant), showing.coding))
+        task = self._tasks.get(self._key(name, showing))
         return task.result() if task and task.done() and not task.cancelled() else None
 
     async def jpeg(self, name: StreamName, showing: Showing, now: float) -> bytes:
@@ -85,14 +86,19 @@ class Library:
             task.cancel()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, source: LoopKey | Clip, coding: Coding) -> WireLoop:
+    async def _load(self, source: LoopKey | Clip, coding: Coding, payload_type: int) -> WireLoop:
         running = asyncio.get_running_loop()
-        return await running.run_in_executor(self._workers, lambda: pack_as(self._encoded(source), coding))
+        return await running.run_in_executor(
+            self._workers, lambda: pack_as(self._encoded(source), coding, payload_type)
+        )
 
     def _encoded(self, source: LoopKey | Clip) -> EncodedLoop:
         if isinstance(source, Clip):
             return footage.load(self._config.cache, source.path, source.shape)
         return media.load(self._config.cache, source)
+
+    def _key(self, name: StreamName, showing: Showing) -> _Key:
+        return self._source(name, showing.variant), showing.coding, self._config.payload_type(name)
 
     def _source(self, name: StreamName, variant: Variant) -> LoopKey | Clip:
         config, sub = self._config, name.role is Role.SUB

@@ -36,10 +36,10 @@ class Coding(StrEnum):
     MPEG4 = "mpeg4"
 
 
-def pack_as(loop: EncodedLoop, coding: Coding) -> rtp.WireLoop:
+def pack_as(loop: EncodedLoop, coding: Coding, payload_type: int = rtp.PAYLOAD_TYPE) -> rtp.WireLoop:
     """The loop in that codec. Blocks for seconds when the pictures are large."""
     if coding is Coding.OWN:
-        return rtp.pack_loop(loop)
+        return rtp.pack_loop(loop, payload_type)
     encoded = list(_recoded(loop, coding))
     if coding is Coding.MJPEG:
         units = tuple(_unit(jpeg_payloads(jpeg), JPEG_PAYLOAD_TYPE, True) for jpeg, _ in encoded)

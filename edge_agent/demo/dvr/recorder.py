@@ -15,6 +15,7 @@ from edge_agent.demo.dvr.faults import Mode, healthy
 from edge_agent.demo.dvr.library import Library, shown
 from edge_agent.demo.dvr.loops import EncodedLoop
 from edge_agent.demo.dvr.rtp import WireLoop
+from edge_agent.demo.dvr.skin import BrandSkin, Skin
 
 _SENT_KEPT = 256  # newest pictures per stream, for the search for plaintext
 _JPEGS_KEPT = 16
@@ -37,8 +38,11 @@ class Session(Protocol):
 class Recorder:
     def __init__(self, config: DvrConfig) -> None:
         self.config = config
-        self.faults = healthy(config.inputs)
-        self.accounts = Accounts(config.user, config.password, realm(config.brand, config.serial))
+        replay = config.replay
+        self.faults = replay.faults if replay else healthy(config.inputs)
+        named = (replay.realm if replay else "") or realm(config.brand, config.serial)
+        self.accounts = Accounts(config.user, config.password, named, basic=bool(replay and replay.basic))
+        self.skin: Skin = BrandSkin(config.brand)
         self.library = Library(config)
         self.started = self.device_time()  # its last boot, as it tells in ONVIF
         self.sessions: set[Session] = set()
@@ -51,7 +55,7 @@ class Recorder:
         return datetime.now(UTC) + timedelta(seconds=self.faults.device.clock_skew_s)
 
     def has(self, name: StreamName) -> bool:
-        return name.channel in self.config.inputs
+        return name in self.config.streams()
 
     async def wire(self, name: StreamName) -> WireLoop:
         return await self.library.wire(name, shown(self.faults.channel(name.channel)))

@@ -41,8 +41,8 @@ class WireUnit:
 class WireLoop:
     source: EncodedLoop
     units: tuple[WireUnit, ...]
-    payload_type: int = PAYLOAD_TYPE
     config: bytes = b""  # what the SDP tells of an MPEG-4 stream
+    payload_type: int = PAYLOAD_TYPE
 
     @property
     def fps(self) -> Fraction:
@@ -51,7 +51,7 @@ class WireLoop:
 
 def pack_loop(loop: EncodedLoop, payload_type: int = PAYLOAD_TYPE) -> WireLoop:
     units = tuple(pack_unit(loop.codec, unit, payload_type=payload_type) for unit in loop.units)
-    return WireLoop(loop, units, payload_type)
+    return WireLoop(loop, units, payload_type=payload_type)
 
 
 def pack_unit(

@@ -8,7 +8,7 @@ import time
 
 from edge_agent.demo.dvr import rtsp
 from edge_agent.demo.dvr.auth import Verdict
-from edge_agent.demo.dvr.brand import Brand, StreamName, parse_stream_path
+from edge_agent.demo.dvr.brand import Brand, StreamName
 from edge_agent.demo.dvr.faults import ChannelFaults, Mode, RtspManners, SessionRefusal
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.rtsp import Request, Response
@@ -30,6 +30,7 @@ class RtspConnection:
     ) -> None:
         self.name: StreamName | None = None
         self.playing = False
+        self._described: StreamName | None = None  # some name a track by the host alone
         self._recorder = recorder
         self._reader = reader
         self._writer = writer
@@ -68,7 +69,10 @@ class RtspConnection:
         if manners in _MUTE or (manners is RtspManners.NEVER_PLAYS and request.method == "PLAY"):
             return
         self._recorder.counts[f"rtsp_{request.method.lower()}"] += 1
-        response = self._refusal(request) or await self._answer(request)
+        honest = self._refusal(request) or await self._answer(request)
+        response = self._recorder.skin.dress(self._stream(request) or self.name, request, honest)
+        if response is None:
+            return
         self._recorder.counts[f"rtsp_status_{response.status}"] += 1
         plays = request.method == "PLAY" and response.status == 200
         if plays and manners is RtspManners.EARLY:
@@ -76,12 +80,14 @@ class RtspConnection:
         self._writer.write(rtsp.format_response(response, request.cseq))
         if plays:
             self._play()
-        if request.method == "TEARDOWN" and response.status == 200:
+        if (
+            request.method == "TEARDOWN" and response.status == 200
+        ) or response.status >= 400 > honest.status:
             self._forget_session()
 
     def _refusal(self, request: Request) -> Response | None:
         """What a recorder checks before it looks at the request: the password."""
-        if request.method == "OPTIONS":
+        if not self._recorder.skin.guarded(request):
             return None
         accounts, device = self._recorder.accounts, self._recorder.faults.device
         now = time.monotonic()
@@ -120,9 +126,8 @@ class RtspConnection:
             return Response(404)
         wire = await self._recorder.wire(name)
         faults = self._recorder.faults.channel(name.channel)
-        base = request.url.rstrip("/") + "/"
-        body = rtsp.describe(wire.source, self._recorder.config.brand, base, faults, wire.config)
-        return Response(200, (("Content-Type", "application/sdp"), ("Content-Base", base)), body)
+        self._described = name
+        return self._recorder.skin.describe(name, request, wire, faults)
 
     async def _setup(self, request: Request) -> Response:
         name = self._stream(request)
@@ -138,8 +143,9 @@ class RtspConnection:
                 return Response(int(refusal.value))
             self._stalled = True
         await self._recorder.wire(name)
-        track = new_track(channel if channel >= 0 else 2 * request.track)
-        self._tracks[request.track] = track
+        kind = self._recorder.skin.track(request.url)
+        track = new_track(channel if channel >= 0 else 2 * kind)
+        self._tracks[kind] = track
         self._session = self._session or str(secrets.randbelow(9 * 10**11) + 10**11)
         self.name = name
         space = " " if self._recorder.config.brand is Brand.HIKVISION else ""  # as Hikvision writes it
@@ -154,14 +160,17 @@ class RtspConnection:
             return Response(455)
         video, audio = self._tracks[rtsp.VIDEO_TRACK], self._tracks.get(rtsp.AUDIO_TRACK)
         now = asyncio.get_running_loop().time()
-        self._streamer = self._streamer or Streamer(wire, video, audio, now)
+        pace = self._recorder.skin.pace(self.name) if self.name else None
+        self._streamer = self._streamer or Streamer(wire, video, audio, now, pace)
         info = (
             f"url=trackID={rtsp.VIDEO_TRACK};seq={video.sequence & 0xFFFF};rtptime={self._streamer.rtp_time}"
         )
         return Response(200, (("Session", self._session), ("Range", "npt=0.000000-"), ("RTP-Info", info)))
 
     def _stream(self, request: Request) -> StreamName | None:
-        name = parse_stream_path(self._recorder.config.brand, request.url)
+        name = self._recorder.skin.stream(request.url)
+        if name is None and request.method != "DESCRIBE":
+            name = self._described
         return name if name is not None and self._recorder.has(name) else None
 
     def _play(self) -> None:

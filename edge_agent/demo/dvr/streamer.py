@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.demo.dvr import rtp
 from edge_agent.demo.dvr.faults import ChannelFaults
+from edge_agent.demo.dvr.pace import Beat, Pace
 from edge_agent.demo.dvr.sei import Stamp, stamp_digits
 
 _SR_INTERVAL_S = 5.0
@@ -33,8 +34,13 @@ def new_track(channel: int) -> Track:
 class Streamer:
     """Plays a loop endlessly with continuous timestamps. Starts at a keyframe, as after a forced one."""
 
-    def __init__(self, loop: rtp.WireLoop, video: Track, audio: Track | None, now: float) -> None:
+    def __init__(
+        self, loop: rtp.WireLoop, video: Track, audio: Track | None, now: float, pace: Pace | None = None
+    ) -> None:
+        """`pace` is a recorded rhythm; rates ordered as faults go before it."""
         self.loop = loop
+        self._pace = pace
+        self._beats = 0
         self.video = video
         self.audio = audio
         self.serial = 0
@@ -68,7 +74,10 @@ class Streamer:
         """The bytes due now: one picture, and a sender report or audio if their time has come."""
         unit = self._advance(now, faults)
         if faults.annexb:
-            unit = rtp.pack_unit(self.loop.source.codec, self.loop.source.units[self.sent_at], annexb=True)
+            source = self.loop.source
+            unit = rtp.pack_unit(
+                source.codec, source.units[self.sent_at], annexb=True, payload_type=self.loop.payload_type
+            )
         out = self._video(unit, wall_us, faults)
         self.serial += 1
         if self.audio is not None and faults.pcma:
@@ -84,19 +93,26 @@ class Streamer:
         self._next_unit = 0
 
     def _advance(self, now: float, faults: ChannelFaults) -> rtp.WireUnit:
-        fps = float(self.loop.fps)
-        period = 1 / (faults.sent_fps or fps)
+        beat = self._beat()
+        period = 1 / faults.sent_fps if faults.sent_fps else beat.period_s
         self._due += period
         if now - self._due > 1.0:  # the whole process stood still
             self._due = now + period
         self.rtp_time = round(self._ticks + self._zero + faults.rtp_shift_s * rtp.CLOCK_RATE) & 0xFFFFFFFF
         if not faults.rtp_constant:
-            self._ticks += rtp.CLOCK_RATE / (faults.stamped_fps or fps)
+            self._ticks += rtp.CLOCK_RATE / faults.stamped_fps if faults.stamped_fps else beat.ticks
         self.sent_at = self._next_unit
         self._next_unit += 1
         if self._next_unit == len(self.loop.units):
             self._next_unit = 1 if self.loop.source.seamless else 0
         return self.loop.units[self.sent_at]
+
+    def _beat(self) -> Beat:
+        self._beats += 1
+        if self._pace is not None:
+            return self._pace.beat(self._beats - 1)
+        fps = float(self.loop.fps)
+        return Beat(1 / fps, rtp.CLOCK_RATE / fps)
 
     def _video(self, unit: rtp.WireUnit, wall_us: int, faults: ChannelFaults) -> bytes:
         track = self.video
