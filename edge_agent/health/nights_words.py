@@ -70,6 +70,11 @@ def clock(us: int, zone: str, beside_us: int | None = None) -> str:
     return f"{at:%H:%M}"
 
 
+def iso(us: int, zone: str) -> str:
+    """`2026-11-21 22:04:00`, as spreadsheets know a time; local to the site."""
+    return f"{_local(us, zone):%Y-%m-%d %H:%M:%S}"
+
+
 def evening(day: date) -> str:
     """`Sat 21 Nov 2026`"""
     return f"{day:%a} {day.day} {day:%b %Y}"
