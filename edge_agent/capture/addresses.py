@@ -7,7 +7,7 @@ XAddrs and stream URIs name another site's private address, `0.0.0.0`, `127.0.1.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RTSP_PORT = 554
 
@@ -27,8 +27,9 @@ class Claim:
 
 def claim(url: str) -> Claim | None:
     """None when it is not a URL, or holds characters that could split a request line."""
-    found = _URL.match(url.strip())
-    if not found or len(url) > 1000 or any(c.isspace() or not c.isprintable() for c in url.strip()):
+    url = url.strip()
+    found = _URL.match(url)
+    if not found or len(url) > 1000 or any(c.isspace() or not c.isprintable() for c in url):
         return None
     authority = found["authority"].rpartition("@")[2]  # credentials in it are ours already, or wrong
     port = _PORT.search(authority)
@@ -39,9 +40,15 @@ def claim(url: str) -> Claim | None:
 
 
 def service(xaddr: str) -> Claim | None:
-    """An ONVIF service's address; None when it is no plain HTTP URL."""
-    found = claim(xaddr)
-    return found if found and found.scheme == "http" else None
+    """An ONVIF service's address; None when it is none.
+
+    Of an HTTPS address the path is taken: the device was reached over plain HTTP, and serves it there too or
+    says so. Some give the path alone.
+    """
+    found = claim(f"http://{xaddr.strip()}" if xaddr.strip().startswith("/") else xaddr)
+    if found is None or found.scheme not in ("http", "https"):
+        return None
+    return found if found.scheme == "http" else replace(found, scheme="http", port=None)
 
 
 def stream(uri: str) -> Claim | None:

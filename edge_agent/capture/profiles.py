@@ -7,8 +7,14 @@ from edge_agent.capture.channels import MAX_PROFILES, Profile
 
 
 def profiles_in(answer: soap.Element) -> list[Profile]:
-    """The profiles of a GetProfiles reply, of Media or Media2, in the device's order; at most 256."""
-    return [_profile(e) for e in [*soap.each(answer, "Profiles")][:MAX_PROFILES]]
+    """The profiles of a GetProfiles reply, of Media or Media2, in the device's order; at most 256.
+
+    Those without a token cannot be asked for. Those without any video (audio, metadata or PTZ alone: Bosch,
+    Axis) are left out, unless the device names no configuration at all.
+    """
+    entries = [*soap.each(answer, "Profiles"), *soap.each(answer, "Profile")][:MAX_PROFILES]
+    named = [p for p in map(_profile, entries) if p.token]
+    return [p for p in named if _shows_video(p)] or named
 
 
 def _profile(entry: soap.Element) -> Profile:
@@ -28,10 +34,15 @@ def _profile(entry: soap.Element) -> Profile:
     )
 
 
+def _shows_video(profile: Profile) -> bool:
+    return bool(profile.source or profile.source_configuration or profile.encoding or profile.width)
+
+
 def clean(text: str) -> str:
     """A device's text made fit for one line: printable, at most 100 characters."""
     return "".join(c for c in text if c.isprintable())[:100].strip()
 
 
 def _number(text: str) -> int:
+    text = text.removesuffix(".0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0

@@ -13,7 +13,7 @@ _MOST_LINES = 2000
 _MOST_MEDIA = 64
 _SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps", "sprop-parameter-sets")
 _STATIC = {26: "JPEG", 31: "H261", 32: "MPV", 34: "H263"}  # RFC 3551 table 5: no rtpmap is needed
-_ENCODINGS = {"H264": "H264", "H265": "H265", "HEVC": "H265"}
+_ENCODINGS = {"H264": "H264", "H.264": "H264", "AVC": "H264", "H265": "H265", "H.265": "H265", "HEVC": "H265"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,13 @@ class _Section:
     kind: str = ""
     payload_type: int = -1
     attributes: dict[str, str] = field(default_factory=dict)
-    rtpmap: str = ""
-    fmtp: str = ""
+    rtpmaps: dict[str, str] = field(default_factory=dict)
+    fmtps: dict[str, str] = field(default_factory=dict)
+
+    def of_format(self, lines: dict[str, str]) -> str:
+        """What stands behind our payload type, or behind the only one that is described at all."""
+        only = next(iter(lines.values())) if len(lines) == 1 else ""
+        return lines.get(str(self.payload_type), only)
 
 
 def parse(text: bytes) -> Description:
@@ -70,15 +75,15 @@ def parse(text: bytes) -> Description:
     if len(text) > LARGEST:
         raise FormatError(f"SDP of {len(text)} bytes is too large")
     sections = [_Section()]
-    lines = text.decode("utf-8", "replace").splitlines()
+    lines = [line.strip() for line in text.decode("utf-8", "replace").lstrip("\ufeff").splitlines()]
     if not any(line.startswith(("v=", "m=")) for line in lines):
         raise FormatError("the answer to DESCRIBE is no SDP")
     for line in lines[:_MOST_LINES]:
-        if line.startswith("m="):
+        if line.lower().startswith("m="):
             if len(sections) > _MOST_MEDIA:
                 raise FormatError("SDP lists too many media")
             sections.append(_open_section(line[2:]))
-        elif line.startswith("a="):
+        elif line.lower().startswith("a="):
             _note_attribute(sections[-1], line[2:].strip())
     return Description(sections[0].attributes.get("control", ""), tuple(map(_media, sections[1:])))
 
@@ -92,10 +97,12 @@ def _open_section(text: str) -> _Section:
 
 def _note_attribute(section: _Section, text: str) -> None:
     name, _, value = text.partition(":")
+    name = name.strip().lower()
     if name in ("rtpmap", "fmtp"):
-        payload_type, _, rest = value.strip().partition(" ")
-        if payload_type == str(section.payload_type):
-            setattr(section, name, rest.strip())
+        payload_type, rest = (*value.split(None, 1), "", "")[:2]
+        lines = section.rtpmaps if name == "rtpmap" else section.fmtps
+        before = lines.get(payload_type, "")
+        lines[payload_type] = f"{before};{rest}" if before and name == "fmtp" else rest  # one a parameter
     elif name == "framerate":
         section.attributes[name] = value  # H264DVR sends "0S" first, the number after
     else:
@@ -103,28 +110,29 @@ def _note_attribute(section: _Section, text: str) -> None:
 
 
 def _media(section: _Section) -> Media:
-    encoding, _, rest = section.rtpmap.partition("/")
+    encoding, _, rest = section.of_format(section.rtpmaps).partition("/")
+    fmtp = section.of_format(section.fmtps)
     rate = rest.partition("/")[0].strip()
     return Media(
         kind=section.kind,
         payload_type=section.payload_type,
-        encoding=_encoding(encoding.strip().upper(), section),
+        encoding=_encoding(encoding.strip().upper(), fmtp, section.payload_type),
         clock_rate=int(rate)
         if rate.isascii() and rate.isdigit() and 0 < len(rate) < 8 and int(rate)
         else 90_000,
         control=section.attributes.get("control", ""),
         framerate=_framerate(section.attributes.get("framerate", "")),
-        format=_format(section.fmtp),
+        format=_format(fmtp),
     )
 
 
-def _encoding(name: str, section: _Section) -> str:
+def _encoding(name: str, fmtp: str, payload_type: int) -> str:
     """Without an rtpmap the kind of parameter sets betrays the codec, or the number alone."""
     if name:
         return _ENCODINGS.get(name, name)
-    if "sprop-parameter-sets" in section.fmtp:
+    if "sprop-parameter-sets" in fmtp:
         return "H264"
-    return "H265" if "sprop-vps" in section.fmtp else _STATIC.get(section.payload_type, "")
+    return "H265" if "sprop-vps" in fmtp else _STATIC.get(payload_type, "")
 
 
 def _framerate(text: str) -> float | None:

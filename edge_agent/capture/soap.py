@@ -21,6 +21,29 @@ MAX_ELEMENTS = 50_000
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
 _ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,100}encoding=[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_UNMARKED = (b"<\x00", b"\x00<")
+_BEGIN = re.compile(r"<(?:[\w.-]{1,40}:)?Envelope[\s>]")
+_END = re.compile(r"</(?:[\w.-]{1,40}:)?Envelope\s*>")
+_IMPOSSIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));",
+    re.IGNORECASE,
+)
+_BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});)")
+
+# ONVIF's ter:NotAuthorized, the fault codes of WS-Security 1.1 section 12, and what firmware writes instead
+_REFUSALS = (
+    *(
+        "notauthorized",
+        "notauthorised",
+        "unauthorized",
+        "unauthorised",
+        "authorityfailure",
+        "authorizationfail",
+    ),
+    *("failedauthentication", "authenticationfail", "authenticationerror", "authfail"),
+    *("invalidsecurity", "failedcheck", "securitytokenunavailable", "wsse"),
+    *("usernameorpassword", "passworderror", "wrongpassword", "invalidpassword", "invaliduser"),
+)
 
 Element = etree._Element
 
@@ -34,8 +57,8 @@ class Fault:
 
     @property
     def not_authorized(self) -> bool:
-        words = " ".join((*self.subcodes, self.reason)).lower().replace(" ", "")
-        return any(w in words for w in ("notauthorized", "failedauthentication", "unauthorized", "wsse"))
+        words = re.sub(r"[^a-z]", "", " ".join((*self.subcodes, self.reason)).lower())
+        return any(refusal in words for refusal in _REFUSALS)
 
     def __str__(self) -> str:
         return ": ".join(t for t in ("/".join(self.subcodes), self.reason) if t) or "unexplained fault"
@@ -69,10 +92,10 @@ def parse(body: bytes) -> Element:
     """The root of a small, DTD-free document. Raises FormatError for anything else."""
     if len(body) > MAX_BODY:
         raise FormatError(f"{len(body)} bytes of XML; at most {MAX_BODY} are read")
-    text = _DECLARATION.sub("", _decode(body)).strip("\x00 \t\r\n")
+    text = _decode(body)
     if "<!doctype" in text.lower() or "<!entity" in text.lower():
         raise FormatError("a document type declaration, which SOAP forbids (SOAP 1.2 part 1, section 5)")
-    root = _parse_text(text)
+    root = _parse_text(_mended(text))
     _measure(root)
     return root
 
@@ -118,6 +141,8 @@ def _decode(body: bytes) -> str:
     """
     if body[:2] in _UTF16_MARKS:
         return body.decode("utf-16", "replace")
+    if body[:2] in _UTF16_UNMARKED:
+        return body.decode("utf-16-le" if body[0] else "utf-16-be", "replace")
     declared = _ENCODING.match(body[:200].removeprefix(b"\xef\xbb\xbf"))
     name = declared[1].decode("ascii").lower() if declared else "utf-8"
     if name.startswith(("utf", "ucs")):
@@ -126,6 +151,19 @@ def _decode(body: bytes) -> str:
         return body.decode(name, "replace")
     except (LookupError, ValueError):
         return body.decode("utf-8-sig", "replace")
+
+
+def _mended(text: str) -> str:
+    """The envelope alone, and in it what XML forbids and devices send all the same.
+
+    Chunk sizes, MIME parts (Axis) or blanks stand before it, page ends and NUL bytes behind it; URLs have a
+    bare `&` (XM), names a control character.
+    """
+    begin, ends = _BEGIN.search(text), [*_END.finditer(text)]
+    if begin and ends and ends[-1].end() > begin.start():
+        text = text[begin.start() : ends[-1].end()]
+    text = _IMPOSSIBLE.sub("", _DECLARATION.sub("", text)).strip()
+    return text if "<![CDATA[" in text else _BARE_AMPERSAND.sub("&amp;", text)
 
 
 def _parse_text(text: str) -> Element:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,8 +65,8 @@ def post(
         connection.sock = sock
         try:
             connection.request("POST", path, body, {**headers, "Connection": "close"})
-            response = connection.getresponse()
-            return _read(response, where)
+            with connection.getresponse() as response:  # holds the socket open until it is closed itself
+                return _read(response, where)
         except TimeoutError as error:
             raise WebError(Trouble.SILENT, f"{where} gave no complete answer in {timeout_s:g} s") from error
         except (http.client.HTTPException, OSError, ValueError) as error:
@@ -102,7 +103,7 @@ def _read(response: http.client.HTTPResponse, where: str) -> WebReply:
     if 300 <= response.status < 400:
         so_far = _reply(response, b"")
         raise WebError(Trouble.REDIRECT, f"{where} redirects elsewhere, which is not followed", so_far)
-    body = response.read(MAX_BODY + 1)
+    body = _plain(response.read(MAX_BODY + 1), where)
     if len(body) > MAX_BODY:
         so_far = _reply(response, body[:MAX_BODY])
         raise WebError(Trouble.TOO_BIG, f"{where} answers with more than {MAX_BODY} bytes", so_far)
@@ -118,6 +119,16 @@ def _reply(response: http.client.HTTPResponse, body: bytes) -> WebReply:
         response.headers.get("Server", "")[:200],
         response.headers.get("Content-Type", "")[:200],
     )
+
+
+def _plain(body: bytes, where: str) -> bytes:
+    """Unpacked, at most one byte more than is read: some servers send gzip unasked."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return zlib.decompressobj(wbits=31).decompress(body, MAX_BODY + 1)
+    except zlib.error as error:
+        raise WebError(Trouble.BROKEN, f"{where} sends a damaged gzip body: {error}") from error
 
 
 class _PacedSocket(socket.socket):

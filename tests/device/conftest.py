@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,9 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.model import Credentials
 
-SMALL = {"h265": "none", "main": "320x180@25", "sub": "160x90@12"}
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers of these tests stand beside them
+
+SMALL: dict[str, Any] = {"h265": "none", "main": "320x180@25", "sub": "160x90@12"}
 
 
 @pytest.fixture(scope="session")
