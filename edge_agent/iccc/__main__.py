@@ -34,7 +34,7 @@ def serve(settings: ConsoleSettings) -> None:
     client = IcccClient(settings.client(), settings.trusted_boxes())
     access = Access(settings.operator, settings.user, settings.password.get_secret_value())
     faults = DvrFaultPanel(settings.dvr_control) if settings.dvr_control else None
-    app = create_app(client, access, faults, settings.mirror)
+    app = create_app(client, access, faults, settings.mirror, settings.departments)
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
         ws="websockets-sansio", ws_max_size=4096, ws_per_message_deflate=False,

@@ -64,6 +64,8 @@ class SiteView:
     name: str = ""
     kind: str = ""
     zone: str = "UTC"
+    address: str = ""
+    contact: str = ""
     presence: str = "unknown"
     since_us: int | None = None
     heard_us: int | None = None
@@ -176,6 +178,7 @@ def _born(site: SiteView, birth: Birth, now_us: int, retained: bool) -> Step:
     )
     born = replace(
         site, name=told.name or site.id, kind=told.kind.replace("_", " "), zone=told.timezone,
+        address=told.address, contact=told.contact,
         session=birth.session, boot=told.boot, software=told.software, cameras=cameras,
     )  # fmt: skip
     again = site.session == birth.session

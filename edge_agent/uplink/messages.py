@@ -92,6 +92,9 @@ class BirthData(Model):
     protocol: Count = VERSION
     timezone: Name = "UTC"
     coordinates: tuple[float, float] | None = None
+    address: Text = ""
+    contact: Text = ""  # whom the command centre calls
+    licence: Name = ""
     clean_shutdown: bool = False
     last_alive: Timestamp | None = None  # newest durable sign of life of the run before
     cameras: tuple[CameraInfo, ...] = ()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from edge_agent.iccc.console.desk import Desk
 from edge_agent.iccc.console.faults import FaultError, Faults
 from edge_agent.iccc.console.guard import Guard
 from edge_agent.iccc.console.live import LivePages
+from edge_agent.iccc.console.nights_pages import NightPages
 from edge_agent.iccc.console.pictures import FirstPictures
 from edge_agent.iccc.console.recorded import RecordedPages
 from edge_agent.iccc.console.states import FirstStates
@@ -47,10 +48,14 @@ class Access:
 
 
 def create_app(
-    client: IcccClient, access: Access, faults: Faults | None = None, mirror: Path | None = None
+    client: IcccClient,
+    access: Access,
+    faults: Faults | None = None,
+    mirror: Path | None = None,
+    departments: Mapping[str, str] | None = None,
 ) -> Starlette:
     """The application; it starts and stops `client` with itself. `mirror` is the registrars' store."""
-    console = _Console(client, access, faults, mirror)
+    console = _Console(client, access, faults, mirror, departments or {})
     live, recorded = console.live_pages, console.recorded_pages
     base = "/api/sites/{site}/cameras/{camera}"
     return Starlette(
@@ -66,6 +71,7 @@ def create_app(
             WebSocketRoute("/ws/events", console.events),
             WebSocketRoute("/ws/live/{site}/{camera}/{role}", live.live),
             WebSocketRoute("/ws/playback/{site}/{camera}/{role}", recorded.playback),
+            *console.night_pages.routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard, user=access.user, password=access.password)],
@@ -77,13 +83,19 @@ class _Console:
     """The handlers. Everything here runs in the event loop; commands wait in a thread."""
 
     def __init__(
-        self, client: IcccClient, access: Access, faults: Faults | None, mirror: Path | None
+        self,
+        client: IcccClient,
+        access: Access,
+        faults: Faults | None,
+        mirror: Path | None,
+        departments: Mapping[str, str],
     ) -> None:
         self._client = client
         self._operator = access.operator
         self._faults = faults
         self._desk = Desk(faults=faults is not None, mirror=mirror)
         self._gateway = Gateway(client, access.operator)
+        self.night_pages = NightPages(self._desk, mirror, departments)
         self.live_pages = LivePages(self._gateway, self._knows)
         self.recorded_pages = RecordedPages(client, access.operator, self._knows)
 

@@ -52,6 +52,9 @@ class Desk:
     def site(self, site_id: str) -> SiteView | None:
         return self._sites.get(site_id)
 
+    def sites(self) -> tuple[SiteView, ...]:
+        return tuple(self._sites.values())
+
     def still(self, site_id: str, camera_id: str) -> Still | None:
         return self._stills.get((site_id, camera_id))
 

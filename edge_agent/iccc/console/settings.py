@@ -43,6 +43,7 @@ class ConsoleSettings(BaseModel):
     user: str = "operator"
     password: SecretStr = SecretStr("")
     dvr_control: str = ""
+    departments: dict[str, str] = {}  # kind of establishment -> who visits; `other`: the rest
 
     @model_validator(mode="after")
     def _guarded(self) -> ConsoleSettings:

@@ -114,6 +114,7 @@ function drawSite(site) {
   $("site").hidden = !site;
   if (!site) return;
   $("site-name").textContent = site.name;
+  $("site-nights").href = `/sites/${encodeURIComponent(site.id)}/nights`;
   $("site-about").textContent = [site.kind, site.id, site.software && `software ${site.software}`].filter(Boolean).join("  ·  ");
   $("site-pill").replaceWith(Object.assign(pill(site.presence), { id: "site-pill" }));
   drawFacts(site);
