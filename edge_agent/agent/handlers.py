@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -17,6 +18,7 @@ from edge_agent.agent.viewings import Playing
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Role, StreamKey
+from edge_agent.seal.tips import tips_stream
 from edge_agent.uplink.commands import Command
 from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.messages import Lifecycle, ReplyData
@@ -35,6 +37,7 @@ from edge_agent.uplink.playback import END_OF_FOOTAGE, LEASE_RAN_OUT, STOPPED
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner
 
+MARK_TIME_US = 75_000_000  # a minute mark names a record no later than this
 LEASE_S = 60  # of a playback; every seek and every `live.renew` begins it anew
 SILENT = frozenset({"live.renew"})  # a viewing is one leaf, not one every few seconds
 
@@ -145,10 +148,15 @@ def _playback_start(owner: Owner, task: Task) -> None:
     args = task.command.typed_args()
     assert isinstance(args, PlaybackStartArgs)
     stream = _stream_id(owner, args.camera, args.role)
+    reader = owner.parts.reader
+    records = reader.records(stream, args.from_us, args.to_us)
+    if args.proofs:
+        tips = tips_stream(owner.parts.box.box_id)
+        records = chain(reader.loose(tips, args.from_us, args.to_us + MARK_TIME_US), records)
     started = owner.link.media.start_playback(
         args.camera,
         args.role,
-        owner.parts.reader.records(stream, args.from_us, args.to_us),
+        records,
         lease=task.command.id,
         lease_s=LEASE_S,
         speed=args.speed,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, discover, ledger, local, nights, ring, tools, verify
+from edge_agent.cli import camera, city, discover, iccc_export, ledger, local, nights, ring, tools, verify
 from edge_agent.cli.entry import CONFIG_VARIABLE, DEFAULT_CONFIG
 
 app = typer.Typer(
@@ -56,4 +56,5 @@ app.command()(nights.nights)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")
 app.add_typer(ring.app, name="ring")
+app.add_typer(iccc_export.app, name="iccc")
 app.add_typer(ledger.app, name="ledger")

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.seal.record import Kind, Record
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 LONGEST_US = 6 * 3_600_000_000
 
@@ -53,12 +57,19 @@ class Bar:
             console=console, transient=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
 
+    def task(self, what: str) -> TaskID:
+        return self.progress.add_task(what, total=100)
+
+    def reach(self, task: TaskID, wall_us: int) -> None:
+        """The walk has come to this moment of the window."""
+        share = (wall_us - self._from_us) / self._span_us
+        self.progress.update(task, completed=max(0.0, min(1.0, share)) * 100)
+
     def through(self, records: Iterable[Record], what: str) -> Iterator[Record]:
-        task = self.progress.add_task(what, total=100)
+        task = self.task(what)
         for record in records:
             if record.header.kind is Kind.FRAGMENT:
-                share = (record.header.wall_us - self._from_us) / self._span_us
-                self.progress.update(task, completed=max(0.0, min(1.0, share)) * 100)
+                self.reach(task, record.header.wall_us)
             yield record
         self.progress.update(task, completed=100)
 

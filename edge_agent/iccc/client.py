@@ -32,6 +32,7 @@ from edge_agent.iccc.screening import Asked, PlaybackStream
 from edge_agent.iccc.stream import LiveStream, MediaRouter
 from edge_agent.model import Role
 from edge_agent.seal.opener import Opener
+from edge_agent.seal.record import Record
 from edge_agent.uplink import messages, topics
 from edge_agent.uplink.messages import LiveStarted, Message, Reply
 from edge_agent.uplink.topics import MediaKind, MediaTopic, Up, UpTopic
@@ -264,15 +265,18 @@ class IcccClient:
         operator: str,
         reason: str = "",
         timeout_s: float = REPLY_TIMEOUT_S,
+        keep: Callable[[Record], None] | None = None,
     ) -> PlaybackStream:
         """Play recorded footage: at `speed`, or with None as fast as the link gives. Close it when done.
 
-        It begins at the keyframe at or before `from_us`. Raises as `command`.
+        It begins at the keyframe at or before `from_us`. `keep` gets every record as it was sealed, and
+        the box's proofs with them (`PlaybackReceiver`). Raises as `command`.
         """
         stream = self._known_stream(site, camera, role)
         self._link.subscribe(topics.media_filter(site, kind=MediaKind.PLAYBACK), 1)
         args: dict[str, JsonValue] = {
             "camera": camera, "role": role.value, "from_us": from_us, "to_us": to_us, "speed": speed,
+            **({"proofs": True} if keep is not None else {}),
         }  # fmt: skip
         asked_s = time.monotonic()
         ordered = self._orders.begin(site, "playback.start", args, operator, reason)
@@ -289,7 +293,7 @@ class IcccClient:
         def send(op: str, args: dict[str, JsonValue]) -> None:
             self._orders.send(site, op, args, operator, reason)
 
-        receiver = PlaybackReceiver(started, role, self._opener(site), stream, from_us, to_us)
+        receiver = PlaybackReceiver(started, role, self._opener(site), stream, from_us, to_us, keep)
         asked = Asked(from_us, to_us, asked_s, messages.wall_us(reply.ts))
         playback = PlaybackStream(receiver, started, asked, ordered, command, send)
         self._media.attach(started.session, playback)

@@ -7,7 +7,7 @@ The numbers of the records inside an epoch, and of those inside the session, sho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edge_agent.errors import FormatError, SealError
@@ -62,8 +62,17 @@ class PlaybackReceiver:
     """Judges, orders and opens the records of one session. One thread."""
 
     def __init__(
-        self, started: LiveStarted, role: Role, opener: Opener, stream: bytes, from_us: int, to_us: int
+        self,
+        started: LiveStarted,
+        role: Role,
+        opener: Opener,
+        stream: bytes,
+        from_us: int,
+        to_us: int,
+        keep: Callable[[Record], None] | None = None,
     ) -> None:
+        """`keep` hears every whole record before it is judged, in the link's thread; it must not block."""
+        self._keep = keep
         self._parts = Reassembler(ulid.to_bytes(started.session))
         self._role, self._opener, self._stream = role, opener, stream
         self._range = (from_us, to_us)
@@ -82,13 +91,21 @@ class PlaybackReceiver:
         """The item that this part completes, if any. Never raises for what a hostile broker may send."""
         try:
             raw = self._parts.receive(payload)
-            return None if raw is None else self._take(parts.parse(payload).record, parse_record(raw))
+            if raw is None:
+                return None
+            record = parse_record(raw)
+            if self._keep is not None:
+                self._keep(record)
+            return self._take(parts.parse(payload).record, record)
         except (FormatError, SealError) as error:
             self.refused[str(error)[:120]] += 1
             return None
 
     def _take(self, number: int, record: Record) -> Numbered | None:
         header = record.header
+        if header.kind is Kind.TIPS and number == self.next_number:
+            self.next_number = number + 1  # the box's own stream: proofs for an export, nothing to show
+            return None
         if header.stream != self._stream:
             raise SealError("record of another stream")
         if number < self.next_number:

@@ -74,9 +74,13 @@ class RangeArgs(Args):
 
 
 class PlaybackStartArgs(RangeArgs):
-    """`speed` 1 plays in real time; None sends as fast as the link gives."""
+    """`speed` 1 plays in real time; None sends as fast as the link gives.
+
+    `proofs`: the box's tips records of that time come first, which tie footage to its ledger.
+    """
 
     speed: Speed | None = 1.0
+    proofs: bool = False
 
 
 class PlaybackStopArgs(Args):

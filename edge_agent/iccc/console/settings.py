@@ -37,6 +37,10 @@ class ConsoleSettings(BaseModel):
     operator: Annotated[str, Field(min_length=1, max_length=64)] = "console"
     boxes: dict[str, str] = {}
     boxes_dir: Path | None = None
+    export_key: Path | None = None  # Ed25519: signs evidence packages
+    export_name: str = "iccc/exporter"
+    witness_vkey: str = ""  # what packages name as the command centre's cosigners
+    mirror_vkey: str = ""
     mirror: Path | None = None  # the registrars' store: shows what is kept, and fraud
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -82,7 +86,16 @@ def load(path: Path, overrides: dict[str, object] | None = None) -> ConsoleSetti
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
-    for name in ("ca", "certificate", "key", "command_key", "recipient_key", "boxes_dir", "mirror"):
+    for name in (
+        "ca",
+        "certificate",
+        "key",
+        "command_key",
+        "recipient_key",
+        "boxes_dir",
+        "mirror",
+        "export_key",
+    ):
         if isinstance(document.get(name), str):
             document[name] = path.parent / str(document[name])
     try:

@@ -1,0 +1,177 @@
+"""Evidence at the command centre: sealed records pulled from the box, proofs from the mirror's own store."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge_agent.errors import EdgeAgentError, LedgerError, UplinkError
+from edge_agent.export import package
+from edge_agent.export.draft import whole_file
+from edge_agent.export.manifest import CameraFacts, Exported, Facts, RecorderFacts, SiteFacts
+from edge_agent.export.package import Extras, Request, Written
+from edge_agent.export.proofs import LedgerView
+from edge_agent.export.rows import Keyring
+from edge_agent.iccc.client import IcccClient
+from edge_agent.iccc.export_spool import Spool
+from edge_agent.iccc.playback import PlaybackEnd
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.ledger.checkpoint import Verifier
+from edge_agent.ledger.wire import WitnessNote
+from edge_agent.model import Role
+from edge_agent.seal.keys import box_id
+from edge_agent.seal.record import Record
+from edge_agent.seal.tips import tips_stream
+from edge_agent.uplink.messages import Birth
+
+SPEEDS = (40.0, 20.0, 8.0, 8.0)  # a broker that drops gets it slower; brokers queue some MiB for a reader
+IN_HAND = 4096  # records between the link's thread and the disk
+
+Seen = Callable[[int], None]  # wall time that the pull has reached
+Shown = Callable[[Iterable[Record]], Iterable[Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What this command centre exports with: its recipient key, its signing key, its cosigners' names."""
+
+    recipient_id: str
+    recipient_key: bytes
+    exporter: Verifier
+    private: Ed25519PrivateKey
+    witness: str = ""
+    mirror: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One export as it was ordered."""
+
+    site: str
+    camera: str
+    role: Role
+    from_us: int
+    to_us: int
+    exported: Exported
+
+
+def pull(client: IcccClient, wanted: Wanted, spool: Spool, seen: Seen) -> bool:
+    """Bring the records that the spool does not have. True when the box has said that all came.
+
+    May be called again after any failure. Raises as `IcccClient.playback`, and OSError for the spool's disk.
+    """
+    until_us = wanted.to_us + package.POST_ROLL_US
+    complete = False
+    for speed in SPEEDS:
+        holes = spool.holes(wanted.from_us, until_us)
+        had = spool.records
+        ended = [_pull_once(client, wanted, spool, hole, speed, seen) for hole in holes]
+        complete = all(ended)
+        if complete or (spool.records == had and had):
+            return complete
+    return complete
+
+
+def write(
+    path: Path, client: IcccClient, wanted: Wanted, desk: Desk, spool: Spool, store: LedgerStore,
+    public: bytes, shown: Shown, extras: Extras | None = None,
+) -> Written:  # fmt: skip
+    """Pack what was pulled. `extras` may add files, as the certificate, from the manifest so far.
+
+    Raises EdgeAgentError with what to do.
+    """
+    birth = client.birth(wanted.site)
+    if birth is None:
+        raise UplinkError(f"site {wanted.site} has not reported yet")
+    request = Request(
+        _facts(birth, wanted), stream_of(birth, wanted), wanted.from_us, wanted.to_us,
+        lambda: shown(spool.footage()), spool.tips(), ledger_view(store, wanted.site),
+        Keyring(public, desk.recipient_id, desk.recipient_key), desk.exporter, desk.private.sign,
+        _vkeys(store, wanted.site, desk),
+    )  # fmt: skip
+    try:
+        with whole_file(path) as file:
+            return package.write(file, request, extras)
+    except package.NothingRecorded as error:
+        raise EdgeAgentError(f"{wanted.site} {wanted.camera}/{wanted.role.value}: {error}") from error
+
+
+def open_spool(path: Path, birth: Birth, wanted: Wanted, public: bytes) -> closing[Spool]:
+    return closing(Spool(path, stream_of(birth, wanted), tips_stream(box_id(public))))
+
+
+def stream_of(birth: Birth, wanted: Wanted) -> bytes:
+    """The stream that the box's signed birth names. Raises UplinkError for a camera it does not have."""
+    named = next((c.streams.get(wanted.role) for c in birth.data.cameras if c.id == wanted.camera), None)
+    if named is None:
+        known = ", ".join(c.id for c in birth.data.cameras) or "none"
+        raise UplinkError(f"{wanted.site} has no {wanted.camera}/{wanted.role.value}; known: {known}")
+    return bytes.fromhex(named)
+
+
+def ledger_view(store: LedgerStore, site: str) -> LedgerView:
+    """The mirror's own leaves; the newest cosigned note where there is one."""
+    origin = store.of_site(site)
+    if not origin.checkpoint:
+        raise LedgerError(f"{site}: the mirror has no signed checkpoint yet")
+    note = WitnessNote.decode(origin.note) if origin.note else WitnessNote("", "", 0)
+    return LedgerView(
+        origin.key, lambda first, count: store.leaves(origin.name, first, count), store.nodes(origin.name),
+        origin.checkpoint, note.mirror, note.witness,
+    )  # fmt: skip
+
+
+def _pull_once(
+    client: IcccClient, wanted: Wanted, spool: Spool, hole: tuple[int, int], speed: float, seen: Seen
+) -> bool:
+    came: queue.Queue[Record] = queue.Queue(IN_HAND)
+    dropped = False
+
+    def keep(record: Record) -> None:
+        nonlocal dropped
+        try:
+            came.put_nowait(record)
+        except queue.Full:
+            dropped = True  # its number is missing in the spool: the next pull asks for it
+
+    with client.playback(
+        wanted.site, wanted.camera, wanted.role, *hole, speed=speed, keep=keep,
+        operator=wanted.exported.by, reason=wanted.exported.reason,
+    ) as stream:  # fmt: skip
+        end: PlaybackEnd | None = None
+        for item in stream:
+            for record in _waiting(came):
+                spool.add(record)
+                seen(record.header.wall_us)
+            end = item if isinstance(item, PlaybackEnd) else end
+    for record in _waiting(came):
+        spool.add(record)
+    return end is not None and end.complete and not dropped
+
+
+def _waiting(came: queue.Queue[Record]) -> Iterator[Record]:
+    while True:
+        try:
+            yield came.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _facts(birth: Birth, wanted: Wanted) -> Facts:
+    """As the box's signed birth tells them. A birth names no uid: the stream id stands for it."""
+    told = birth.data
+    camera = next(c for c in told.cameras if c.id == wanted.camera)
+    recorder = RecorderFacts(name=camera.recorder) if camera.recorder else RecorderFacts()
+    site = SiteFacts(wanted.site, told.name or wanted.site, told.kind, timezone=told.timezone)
+    named = CameraFacts(wanted.camera, "", wanted.role.value, camera.name or wanted.camera)
+    return Facts(wanted.exported, site, recorder, named)
+
+
+def _vkeys(store: LedgerStore, site: str, desk: Desk) -> dict[str, str]:
+    keys = {"box": store.of_site(site).key.vkey, "exporter": desk.exporter.vkey}
+    return keys | {part: key for part, key in (("witness", desk.witness), ("mirror", desk.mirror)) if key}
