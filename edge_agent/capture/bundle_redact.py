@@ -98,7 +98,11 @@ class Redactor:
         for secret, pattern in self._secrets:
             name = self._names.login(secret.kind, secret.text)
             text = self._each(pattern, secret.kind, text, lambda _, name=name: name)  # type: ignore[misc]
-        return text
+        return self._each(bundle_secrets.BASE64, "password", text, self._base64)
+
+    def _base64(self, match: Match) -> str:
+        hidden = next((s for s, _ in self._secrets if bundle_secrets.in_base64(match[0], s)), None)
+        return self._names.login(hidden.kind, hidden.text) if hidden else match[0]
 
     def _identities(self, text: str) -> str:
         text = self._each(patterns.UUID, "identifier", text, lambda m: self._names.uuid(m[0]))

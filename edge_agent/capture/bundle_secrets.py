@@ -19,6 +19,7 @@ from edge_agent.model import Credentials
 
 SHORTEST = 4  # shorter ones are replaced where a user name or a password stands, not elsewhere
 _SUBSTRING = 6  # from this length on also inside a word
+BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{6,2000}={0,2}")
 _ROUNDS = 3  # of decoding: percent signs inside XML inside percent signs
 # Words that every device says. A secret among them betrays nothing where the protocol itself speaks.
 _WORDS = """
@@ -81,6 +82,15 @@ def derivatives(secret: Secret) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *(text.upper() for text in found if _is_hex(text))]))
 
 
+def in_base64(word: str, secret: Secret) -> bool:
+    """Whether `word` (a match of BASE64) says the secret, alone or among others as in Basic."""
+    try:
+        said = base64.b64decode(word + "=" * (-len(word) % 4))
+    except ValueError:
+        return False
+    return secret.text.encode() in said
+
+
 def betrayed(content: bytes, secrets: Iterable[Secret]) -> Secret | None:
     """The first secret that can still be read out of `content`, decoded in every way that devices write."""
     readings = _readings(content)
@@ -90,7 +100,9 @@ def betrayed(content: bytes, secrets: Iterable[Secret]) -> Secret | None:
         plain = re.compile(_bounded(secret.text, re.escape(secret.text)))
         if any(plain.search(reading) for reading in readings):
             return secret
-        if any(form in reading for form in derivatives(secret) for reading in readings[:1]):
+        if any(form in readings[0] for form in derivatives(secret)):
+            return secret
+        if any(in_base64(word, secret) for word in BASE64.findall(readings[0])):
             return secret
     return None
 
@@ -116,7 +128,14 @@ def _character(character: str) -> str:
     data = character.encode("utf-8", "surrogatepass")
     plain = re.escape(data.decode("latin-1"))
     percent = "".join(rf"%(?:25)?{_either_case(f'{byte:02x}')}" for byte in data)
-    forms = [plain, percent, f"&#0*{ord(character)};", f"&#[xX]0*{_either_case(f'{ord(character):x}')};"]
+    byte = [re.escape(character)] if 127 < ord(character) < 256 else []  # a device that thinks in Latin-1
+    forms = [
+        plain,
+        percent,
+        *byte,
+        f"&#0*{ord(character)};",
+        f"&#[xX]0*{_either_case(f'{ord(character):x}')};",
+    ]
     forms.append(rf"\\u{_either_case(f'{ord(character):04x}')}")
     named = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", " ": r"\+"}
     if character in named:
