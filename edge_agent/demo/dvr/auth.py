@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from urllib.parse import unquote
 
 from edge_agent.demo.dvr.faults import DeviceFaults
 
@@ -99,6 +100,13 @@ class Accounts:
         if expected and self._same(given.get("username", ""), given.get("response", ""), expected):
             return Verdict.GOOD
         return self._wrong_answer(now, faults)
+
+    def verify_told(self, user: str, password: str, now: float, faults: DeviceFaults) -> Verdict:
+        """Judge an account that stands in a URL, percent-encoded."""
+        if self.locked(now):
+            return Verdict.LOCKED
+        good = self._same(unquote(user), unquote(password), self.password)
+        return Verdict.GOOD if good else self._wrong_answer(now, faults)
 
     def verify_token(
         self, token: UsernameToken, now: float, device_time: datetime, faults: DeviceFaults

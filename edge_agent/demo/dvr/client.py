@@ -145,8 +145,10 @@ class VirtualDvr:
         return f"http://{self.host}:{self.http_port}/onvif/device_service"
 
     def rtsp_url(self, channel: int, role: Role = Role.MAIN) -> str:
-        """Without credentials."""
-        return f"rtsp://{self.host}:{self.rtsp_port}{stream_path(self.brand, StreamName(channel, role))}"
+        """Without credentials, unless the maker wants them in the path (XM)."""
+        account = (self.credentials.username, self.credentials.password)
+        path = stream_path(self.brand, StreamName(channel, role), *account)
+        return f"rtsp://{self.host}:{self.rtsp_port}{path}"
 
     def endpoint(self, channel: int, role: Role = Role.MAIN) -> Endpoint:
         return Endpoint(self.rtsp_url(channel, role), self.host, self.rtsp_port, self.credentials)

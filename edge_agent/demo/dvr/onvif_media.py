@@ -32,7 +32,8 @@ def get_profile(recorder: Recorder, request: SoapRequest, _at: Addresses) -> str
 
 def get_stream_uri(recorder: Recorder, request: SoapRequest, at: Addresses) -> str:
     name = _asked(recorder, request)
-    path = brands.stream_path(recorder.config.brand, name)
+    account = (recorder.accounts.user, recorder.accounts.password)
+    path = brands.stream_path(recorder.config.brand, name, *account)
     if recorder.config.brand is Brand.DAHUA:
         path += "&unicast=true&proto=Onvif"
     return _uri("GetStreamUriResponse", f"rtsp://{at.rtsp}{path}")

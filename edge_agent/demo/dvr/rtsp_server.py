@@ -8,7 +8,7 @@ import time
 
 from edge_agent.demo.dvr import rtsp
 from edge_agent.demo.dvr.auth import Verdict
-from edge_agent.demo.dvr.brand import Brand, StreamName
+from edge_agent.demo.dvr.brand import Brand, StreamName, account_in
 from edge_agent.demo.dvr.faults import ChannelFaults, Mode, RtspManners, SessionRefusal
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.rtsp import Request, Response
@@ -91,6 +91,10 @@ class RtspConnection:
             return None
         accounts, device = self._recorder.accounts, self._recorder.faults.device
         now = time.monotonic()
+        if device.paths_open and request.method == "DESCRIBE" and self._stream(request) is None:
+            return Response(404)
+        if (told := account_in(self._recorder.config.brand, request.url)) is not None:
+            return None if accounts.verify_told(*told, now, device) is Verdict.GOOD else Response(401)
         verdict = accounts.verify_digest(
             request.method, request.headers.get("authorization", ""), now, device
         )
