@@ -55,9 +55,13 @@ def cameras(
 
 
 def _likely(host: str, port: int) -> list[Brand]:
-    """The maker that the RTSP server introduces itself as, else all of them. Raises SourceLost."""
-    brand = brands.fingerprint(*sweep.introduction(host, port))
-    return [brand] if brand else list(BRANDS.values())
+    """The maker that the RTSP server introduces itself as, else all of them. Raises SourceLost.
+
+    A server with a challenge of its own is not told the password in a URL, where anybody could read it.
+    """
+    realm, server = sweep.introduction(host, port)
+    brand = brands.fingerprint(realm, server)
+    return [brand] if brand else [b for b in BRANDS.values() if not (b.tells_password and realm)]
 
 
 def _channels(
