@@ -24,8 +24,11 @@ def at(text: str, zone: str = IST) -> int:
 class Story:
     """Leaves as the agent writes them. `until` lets minutes pass with their marks."""
 
-    def __init__(self, cameras: Sequence[str], start: str, zone: str = IST, boot: int = 1) -> None:
+    def __init__(
+        self, cameras: Sequence[str], start: str, zone: str = IST, boot: int = 1, every: int = 1
+    ) -> None:
         self.zone = zone
+        self._every_us = every * MIN
         self.cameras = list(cameras)
         self.entries: list[bytes] = []
         self.now_us = at(start, zone)
@@ -56,8 +59,8 @@ class Story:
     def until(self, text: str, *, marks: bool = True) -> Story:
         """Let time pass up to then."""
         end_us = at(text, self.zone)
-        while marks and self.now_us + MIN <= end_us:
-            self.now_us += MIN
+        while marks and self.now_us + self._every_us <= end_us:
+            self.now_us += self._every_us
             self.add("mark", run=1, seg=[1], bcn="", cam="".join(self.letters.values()), tips="")
         self.now_us = end_us
         return self

@@ -1,0 +1,137 @@
+"""The list to visit today and a site's nights, over twelve sites: in the store, over HTTP, in a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fleet
+
+from edge_agent.iccc.console.desk import Desk
+from edge_agent.iccc.console.guard import Guard
+from edge_agent.iccc.console.nights_pages import NightPages
+
+SHOTS = os.environ.get("EDGE_AGENT_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fleet") / "mirror.sqlite"
+    fleet.fill(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(mirror: Path) -> Iterator[Any]:
+    desk = Desk(faults=False)
+    fleet.tell(desk)
+    pages = NightPages(desk, mirror, {"school": "Education", "other": "Nagar Nigam"})
+    app = Starlette(routes=pages.routes(), middleware=[Middleware(Guard, user="", password="")])
+    served = fleet.Served(app)
+    yield served
+    served.stop()
+
+
+def get(server: Any, path: str) -> tuple[str, Any]:
+    with urllib.request.urlopen(server.url + path, timeout=20) as reply:
+        return reply.read().decode("utf-8"), reply.headers
+
+
+def test_the_list_is_ordered_by_what_needs_a_visit_and_by_minutes_of_the_night(server: Any) -> None:
+    text, headers = get(server, "/visits.csv")
+    assert text.startswith("\ufeff")
+    assert headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(text[1:])))
+    assert [(r["site"], r["urgency"]) for r in rows] == [
+        ("theka-11", "visit"), ("theka-04", "visit"), ("pump-31", "visit"), ("pump-17", "visit"),
+        ("market-05", "visit"), ("coaching-07", "visit"), ("bank-02", "call"), ("school-09", "call"),
+    ]  # fmt: skip
+    by_site = {row["site"]: row for row in rows}
+    assert by_site["theka-04"]["department"] == "Excise"
+    assert by_site["pump-17"]["department"] == "Supply"
+    assert by_site["school-09"]["department"] == "Education"
+    assert by_site["bank-02"]["department"] == "Nagar Nigam"
+    assert by_site["theka-04"]["night_lost_min"] == str(4 * (6 * 60 + 12))
+    assert by_site["theka-04"]["since"].endswith("22:04:00")
+    assert by_site["pump-17"]["until"] == ""
+    assert by_site["pump-17"]["now"] == "still dark"
+    assert by_site["theka-11"]["now"] == "seeing again"
+    assert by_site["market-05"]["name"].startswith("'=HYPERLINK")
+
+
+def test_a_department_gets_its_own_list(server: Any) -> None:
+    text, _ = get(server, "/visits.csv?department=Excise")
+    assert {row["kind"] for row in csv.DictReader(io.StringIO(text[1:]))} == {"liquor shop"}
+    page, _ = get(server, "/visits?department=Excise")
+    assert "Dodhpur" in page
+    assert "Shree Petroleum" not in page
+
+
+def test_a_lost_line_and_a_good_night_are_not_on_the_list(server: Any) -> None:
+    page, _ = get(server, "/visits")
+    for absent in ("Bharat Fuels", "Great Value Mall", "Beer Shop"):
+        assert absent not in page
+
+
+def test_nothing_from_outside_is_run_and_nothing_is_loaded(server: Any) -> None:
+    for path in ("/visits", f"/sites/pump-31/nights?night={fleet.EVENING}"):
+        page, headers = get(server, path)
+        assert "<img" not in page
+        assert "&lt;img" in page
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "src=" not in page.replace("src=x", "")
+
+
+def test_a_box_that_made_no_record_is_unknown_and_never_dark(server: Any) -> None:
+    text, _ = get(server, f"/sites/school-09/nights.csv?night={fleet.EVENING}")
+    rows = list(csv.DictReader(io.StringIO(text[1:])))
+    assert len(rows) == 4
+    for row in rows:
+        assert int(row["night_dark_min"]) == 0
+        assert int(row["night_seen_min"]) == 40
+        assert int(row["night_unknown_min"]) == 560
+        assert row["main_verdict"] == "no_record"
+
+
+@pytest.mark.parametrize("query", ["?night=yesterday", "?month=2026-13"])
+def test_what_is_no_date_gets_a_plain_answer(server: Any, query: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(server, f"/sites/pump-17/nights{query}")
+    assert refused.value.code == 400
+    assert "?night=2026-11-21" in refused.value.read().decode()
+    refused.value.close()
+
+
+def test_a_date_before_there_were_cameras_has_no_night(server: Any) -> None:
+    page, _ = get(server, "/sites/pump-17/nights?night=0001-01-01")
+    assert "No night is recorded" in page
+
+
+@pytest.mark.needs("chromium")
+def test_the_pages_in_a_browser(page: Any, server: Any) -> None:
+    for name, path in (
+        ("visits", "/visits"),
+        ("night-of-a-site", f"/sites/theka-04/nights?night={fleet.EVENING}"),
+        ("silent-site", f"/sites/school-09/nights?night={fleet.EVENING}"),
+    ):
+        page.open(server.url + path)
+        assert not page.errors
+        assert page.run("getComputedStyle(document.querySelector('h1')).fontSize") == "22px"
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        if SHOTS:
+            page.screenshot(Path(SHOTS) / f"{name}.png", whole=True)
+    page.open(server.url + "/visits")
+    assert page.run("document.querySelectorAll('.visits tbody tr').length") == 8
