@@ -7,11 +7,11 @@ ends and the camera gets one of its own from that moment on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from edge_agent.health import groups
 from edge_agent.health.camera import CameraWatch
 from edge_agent.health.decisions import (
-    Cause,
     Incident,
     IncidentClosed,
     IncidentOpened,
@@ -20,38 +20,18 @@ from edge_agent.health.decisions import (
     Sight,
     Verdict,
 )
+from edge_agent.health.groups import Open
 from edge_agent.health.verdict import AWAY, GONE, Fallen, Ruling, on_return, rule, turned
 from edge_agent.health.world import World
 from edge_agent.model import Instant
 
-JOIN_S = 30.0  # what stops within it stopped together; slates are found one picture after the other
 GATHER_S = 2.0  # one revision for what comes in together
+GATHER_SLATES_S = 10.0  # pictures are looked at one camera after the other
 RISE_S = 120.0  # a recorder that starts answers long before it streams: its verdict waits for that
 WORD_S = 90.0  # after a return: the recorder is given that long to say since when it runs
 SURER = 10  # points of confidence worth a revision of their own
 GRACE_S = {Verdict.POWER_CUT: 600.0, Verdict.LAN_DOWN: 30.0}  # a recorder takes minutes to start
 GRACE_OTHERS_S = 60.0
-
-
-@dataclass(slots=True)
-class Open:
-    """An incident that is not closed. `recovered`: its parent is well again, some cameras may not be."""
-
-    told: Incident
-    recorder: str
-    active: dict[str, CameraWatch] = field(default_factory=dict)
-    members: set[str] = field(default_factory=set)
-    recovered: Instant | None = None
-    risen_ns: int | None = None
-    waiting: bool = False  # all are back, the recorder's word is awaited
-
-    @property
-    def id(self) -> str:
-        return self.told.id
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.told.cause.verdict
 
 
 class Incidents:
@@ -71,11 +51,11 @@ class Incidents:
         """`camera` is down now: put it into the incident that explains it, and tell its new state."""
         joined = self._that_took(camera)
         if joined is None:
-            fallen = self._fallen(camera.place.recorder, self._beside(camera))
+            fallen = groups.fallen(self._world, camera.place.recorder, groups.beside(self._world, camera))
             ruling = rule(fallen, self._world.site)
             joined = self._shared(ruling) or self.start(ruling, fallen)
         else:
-            fallen = self._fallen(joined.recorder, [*joined.active.values(), camera])
+            fallen = groups.fallen(self._world, joined.recorder, [*joined.active.values(), camera])
         joined.active[camera.id] = camera
         joined.members.add(camera.id)
         if camera.id not in joined.told.cameras:
@@ -139,7 +119,8 @@ class Incidents:
         """Look at its verdict again, soon: several news often come together."""
         name = f"revise:{incident.id}"
         if not self._world.deadlines.has(name):
-            self._world.deadlines.set(name, self._world.after(GATHER_S))
+            seen = any(camera.flowing for camera in incident.active.values())
+            self._world.deadlines.set(name, self._world.after(GATHER_SLATES_S if seen else GATHER_S))
 
     def touch_recorder(self, recorder: str) -> None:
         for incident in self._open.values():
@@ -201,7 +182,7 @@ class Incidents:
     def retell(self, incident: Open, ruling: Ruling) -> None:
         """Tell another verdict, scope or set of cameras; nothing if nothing worth telling changed."""
         told = incident.told
-        cameras = tuple(sorted(incident.members | {c.id for c in self._besides(incident)}))
+        cameras = tuple(sorted(incident.members | {c.id for c in groups.besides(self._world, incident)}))
         planned = self._world.site.planned(cameras, self._world.now.wall_us)
         surer = ruling.cause.confidence - told.cause.confidence >= SURER
         same = ruling.cause.verdict is told.cause.verdict and ruling.scope is told.scope
@@ -214,13 +195,13 @@ class Incidents:
             self._world.decided.append(IncidentRevised(self._world.now, fresh))
 
     def _revise(self, incident: Open) -> None:
-        if incident.waiting or not incident.active:
+        if incident.waiting or not incident.active or incident.turning:
             return
         told = Ruling(incident.told.scope, incident.told.subject, incident.told.cause)
         if incident.recovered is not None:
             self.retell(incident, told)
             return
-        ruling = rule(self._fallen_of(incident), self._world.site)
+        ruling = rule(groups.fallen_of(self._world, incident), self._world.site)
         if self._only_rising(incident, ruling):
             ruling = told
         other = self._shared(ruling)
@@ -246,7 +227,7 @@ class Incidents:
 
     def _retell_states(self, incident: Open) -> None:
         """A camera is dark or unknown by whether the box itself could have seen it."""
-        fallen = self._fallen_of(incident)
+        fallen = groups.fallen_of(self._world, incident)
         for camera in list(incident.active.values()):
             sight = turned(replace(fallen, cameras=(camera,)), self._world.site)
             if sight is not camera.told:
@@ -275,8 +256,7 @@ class Incidents:
             return
         orphans = list(incident.active.values())
         incident.active.clear()
-        incident.told = replace(incident.told, cause=self._final(incident, recovered))
-        self.close(incident, recovered)
+        self._end(incident, recovered)
         for camera in orphans:
             camera.incident, camera.explained = "", recovered
             if camera.flowing:
@@ -298,19 +278,17 @@ class Incidents:
         self._finish(incident)
 
     def _finish(self, incident: Open) -> None:
-        until = incident.recovered or self._world.now
-        cause = self._final(incident, until)
-        if cause.verdict is not incident.verdict:
-            incident.told = replace(incident.told, cause=cause)
-            self._world.decided.append(IncidentRevised(self._world.now, incident.told))
-        incident.told = replace(incident.told, cause=cause)
-        self.close(incident, until)
+        self._end(incident, incident.recovered or self._world.now)
 
-    def _final(self, incident: Open, back: Instant) -> Cause:
-        if incident.told.scope is not Scope.RECORDER:
-            return incident.told.cause
-        fallen = Fallen(incident.recorder, (), True, len(incident.members), incident.told.since)
-        return on_return(incident.told.cause, fallen, back, self._world.site)
+    def _end(self, incident: Open, until: Instant) -> None:
+        """Close it, with the verdict that its end gives."""
+        told = incident.told
+        if told.scope is Scope.RECORDER:
+            fallen = Fallen(incident.recorder, (), True, len(incident.members), told.since)
+            incident.told = replace(told, cause=on_return(told.cause, fallen, until, self._world.site))
+        if incident.verdict is not told.cause.verdict:
+            self._world.decided.append(IncidentRevised(self._world.now, incident.told))
+        self.close(incident, until)
 
     # Who belongs together.
 
@@ -320,18 +298,11 @@ class Incidents:
             if incident.recorder != camera.place.recorder or not incident.members:
                 continue
             if incident.waiting:
-                self._finish(incident)  # it falls again: that is another time
-            elif self._takes(incident, camera):
+                if not camera.flowing:
+                    self._finish(incident)  # silent again: that is another time
+            elif groups.takes(incident, camera):
                 return incident
         return None
-
-    def _takes(self, incident: Open, camera: CameraWatch) -> bool:
-        if incident.recovered is not None:
-            return False
-        if incident.verdict in GONE and not camera.flowing:
-            return True
-        apart_ns = abs(camera.onset.boot_ns - incident.told.since.boot_ns)
-        return apart_ns <= JOIN_S * 1e9
 
     def _shared(self, ruling: Ruling) -> Open | None:
         """Power and the box's own link fail once for all recorders."""
@@ -340,34 +311,3 @@ class Incidents:
         if ruling.scope is Scope.BOX and ruling.cause.verdict is Verdict.LAN_DOWN:
             return self.find(Scope.BOX, Verdict.LAN_DOWN)
         return None
-
-    def _beside(self, camera: CameraWatch) -> list[CameraWatch]:
-        """It and those of its recorder that are silent since about the same moment."""
-        onset_ns = camera.onset.boot_ns
-        return [
-            other
-            for other in self._world.recorder(camera.place.recorder)
-            if other is camera
-            or (
-                not (other.flowing or camera.flowing or other.incident)
-                and abs(other.onset.boot_ns - onset_ns) <= JOIN_S * 1e9
-            )
-        ]
-
-    def _besides(self, incident: Open) -> list[CameraWatch]:
-        """Cameras that are about to fall too: silent since the same moment, and not yet for long enough."""
-        silent = next((camera for camera in incident.active.values() if not camera.flowing), None)
-        if silent is None or incident.recovered is not None:
-            return []
-        return [other for other in self._beside(silent) if other.id not in incident.active]
-
-    def _fallen_of(self, incident: Open) -> Fallen:
-        cameras = [*incident.active.values(), *self._besides(incident)]
-        return self._fallen(incident.recorder, cameras, incident.told.since)
-
-    def _fallen(self, recorder: str, cameras: list[CameraWatch], since: Instant | None = None) -> Fallen:
-        fallen = {camera.id for camera in cameras}
-        siblings = self._world.recorder(recorder)
-        whole = all(camera.blind or camera.id in fallen for camera in siblings)
-        first = since or min((camera.onset for camera in cameras), key=lambda at: at.boot_ns)
-        return Fallen(recorder, tuple(cameras), whole, len(siblings), first)

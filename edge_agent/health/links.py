@@ -15,7 +15,7 @@ from edge_agent.health.world import World
 from edge_agent.model import Instant
 
 MAINS_AFTER_S = 30.0  # by then a recorder without a supply of its own has fallen, and has its incident
-LINK_AFTER_S = 20.0
+LINK_AFTER_S = 30.0
 LINKS = (Verdict.WAN_DOWN, Verdict.BROKER_DOWN)
 
 

@@ -108,17 +108,19 @@ def link(net: NetSeen) -> tuple[Evidence, ...]:
 
 
 def back_after(seconds: float, back: Instant) -> Evidence:
-    text = f"It was back after {seconds:.0f} s, and does not tell since when it runs."
+    text = f"The recorder was back after {seconds:.0f} s, and does not tell since when it runs."
     return Evidence("recorder", text, back.wall_us)
 
 
 def started_anew(clock: DeviceClock) -> Evidence:
-    return Evidence("recorder", f"It runs since {timestamp(clock.started_us or 0)}.", clock.at.wall_us)
+    return Evidence(
+        "recorder", f"The recorder runs since {timestamp(clock.started_us or 0)}.", clock.at.wall_us
+    )
 
 
 def ran_all_the_while(clock: DeviceClock) -> Evidence:
     started = timestamp(clock.started_us or 0)
-    return Evidence("recorder", f"It ran all the while, since {started}.", clock.at.wall_us)
+    return Evidence("recorder", f"The recorder ran all the while, since {started}.", clock.at.wall_us)
 
 
 def recorder_clock(clock: DeviceClock, step_s: float) -> Evidence:

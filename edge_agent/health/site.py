@@ -21,6 +21,7 @@ from edge_agent.model import Instant
 
 VIDEO_LOSS, STORAGE = "video_loss", "storage"
 POWER_AFTER_S = 60.0  # a UPS is asked only now and then
+NET_AFTER_S = 60.0  # so is the network
 MAX_WORKS = 64
 
 
@@ -87,6 +88,13 @@ class Site:
         else:
             self.carrier_lost = None
         self.net = signal
+
+    def link_lost_by(self, onset_ns: int) -> Instant | None:
+        """The loss of the box's own link, if it still lasts and can be why something fell silent then."""
+        lost = self.carrier_lost
+        if lost is None or lost.boot_ns > onset_ns + NET_AFTER_S * 1e9:
+            return None
+        return lost
 
     def clock_told(self, signal: DeviceClock) -> float | None:
         """Returns by how many seconds a recorder's clock jumped, if it is known and did."""

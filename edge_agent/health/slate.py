@@ -73,8 +73,7 @@ class PictureSense:
         key = (signal.role, self._grey())
         usual, before = self._habits.get(key), self._pulses.get(signal.role)
         small = is_tiny(signal, pixels) or (usual is not None and signal.delta_bytes < COLLAPSED * usual)
-        began = _earlier(signal.at, signal.seconds)
-        since = (before.small_since if before else None) or began
+        since = (before.small_since if before else None) or signal.at
         self._pulses[signal.role] = Pulse(signal, since if small else None, usual)
         if not small and self._repeats == 0 and self._blacks == 0:
             passed_s = signal.seconds if before is None else _seconds(before.newest.at, signal.at)
@@ -142,7 +141,7 @@ class PictureSense:
         known = [m for m in moments if m is not None]
         first = self._run_since or self._black_since or min(known, key=lambda m: m.boot_ns)
         earliest = max(first.boot_ns - int(EPISODE_S * 1e9), self._normal.boot_ns if self._normal else 0)
-        return min((m for m in known if m.boot_ns >= earliest), key=lambda m: m.boot_ns, default=first)
+        return min((m for m in known if m.boot_ns > earliest), key=lambda m: m.boot_ns, default=first)
 
     def _evidence(self, small: Pulse | None, hint: DeviceSaid | None) -> tuple[Evidence, ...]:
         found: list[Evidence] = []
@@ -206,7 +205,3 @@ def _sizes(small: Pulse | None) -> tuple[Evidence, ...]:
 
 def _seconds(earlier: Instant, later: Instant) -> float:
     return (later.boot_ns - earlier.boot_ns) / 1e9
-
-
-def _earlier(at: Instant, seconds: float) -> Instant:
-    return Instant(at.wall_us - int(seconds * 1e6), at.boot_ns - int(seconds * 1e9), at.trust)

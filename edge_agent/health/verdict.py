@@ -51,8 +51,9 @@ class Fallen:
 
 def rule(fallen: Fallen, site: Site) -> Ruling:
     battery = site.battery_at(fallen.since.boot_ns)
-    if fallen.silent and site.carrier_lost is not None:
-        return _no_link(site, site.carrier_lost, battery)
+    lost = site.link_lost_by(fallen.since.boot_ns)
+    if fallen.silent and lost is not None:
+        return _no_link(lost, battery)
     if fallen.whole and fallen.silent and (fallen.recorder or fallen.together):
         return _recorder_silent(fallen, site, battery)
     if fallen.together:
@@ -86,7 +87,7 @@ def on_return(ruling: Cause, fallen: Fallen, back: Instant, site: Site) -> Cause
     return _because(ruling, verdict, 95, says.started_anew(clock))
 
 
-def _no_link(site: Site, lost: Instant, battery: Battery | None) -> Ruling:
+def _no_link(lost: Instant, battery: Battery | None) -> Ruling:
     evidence = (says.no_carrier(lost),)
     if battery is not None:
         return Ruling(Scope.SITE, "", Cause(Verdict.POWER_CUT, 80, (says.battery(battery), *evidence)))
@@ -139,8 +140,8 @@ def _answering(fallen: Fallen, knock: HostKnocked | None, seen: tuple[Evidence, 
         return Cause(Verdict.ALL_CAMERAS_OFF, 85, (hints[0], *seen))
     refused = [word for word in words if word.refused]
     if refused:
-        verdict = Verdict.ALL_CAMERAS_OFF if fallen.together else Verdict.STREAM_REFUSED
-        return Cause(verdict, 50, (says.refused(refused[-1]), *seen))
+        verdict = Verdict.DVR_REFUSES if fallen.together else Verdict.STREAM_REFUSED
+        return Cause(verdict, 60, (says.refused(refused[-1]), *seen))
     if knock is not None and knock.answers:
         return Cause(Verdict.ALL_CAMERAS_OFF if fallen.together else Verdict.CAMERA_LOST, 50, seen)
     return Cause(Verdict.UNDETERMINED, 20, seen)
@@ -235,4 +236,4 @@ def turned(fallen: Fallen, site: Site) -> Sight:
     """What these cameras are called: nobody can tell while the box's own cable has no link."""
     if not fallen.silent:
         return Sight.UNUSABLE
-    return Sight.UNKNOWN if site.carrier_lost is not None else Sight.DARK
+    return Sight.DARK if site.link_lost_by(fallen.since.boot_ns) is None else Sight.UNKNOWN
