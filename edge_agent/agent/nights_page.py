@@ -44,6 +44,7 @@ class About:
     names: tuple[tuple[str, str], ...] = ()
     made: str = ""
     source: str = ""
+    duty: str = "the box's own configuration"
     links: tuple[tuple[str, str], ...] = ()
 
 
@@ -186,7 +187,7 @@ def _reasons(minutes: Minutes) -> str:
 
 def _foot(about: About, records: Sequence[NightRecord]) -> str:
     policy = next((r.policy for r in reversed(records) if r.policy), 0)
-    by = f"the command centre's policy, version {policy}" if policy else "the box's own configuration"
+    by = f"the command centre's policy, version {policy}" if policy else about.duty
     made = "; ".join(filter(None, [about.source, f"hours of duty: {by}", about.made]))
     return f'<footer class="small"><p>{escape(_CAUTION)}</p><p>{escape(made)}</p></footer>'
 

@@ -92,9 +92,8 @@ def headline(record: NightRecord) -> str:
         return "Every camera saw all night." if due else "No camera was to see that night."
     total = len(record.sights)
     (count, what), *rest = parts
-    first = (
-        f"{count} of {total} camera{'s' * (total != 1)} {'was' if count == 1 else 'were'} {what} of the night"
-    )
+    which = f"All {total} cameras" if count == total > 1 else f"{count} of {total} camera{'s' * (total != 1)}"
+    first = f"{which} {'was' if count == 1 else 'were'} {what} of the night"
     return "; ".join([first, *(f"{count} {what}" for count, what in rest)]) + "."
 
 
@@ -109,10 +108,12 @@ def sentences(record: NightRecord) -> list[str]:
 
 def sentence(record: NightRecord, outage: Outage) -> str:
     """`All cameras, 22:04 to 04:16: the recorder was off: mains present.`"""
-    until = "still" if outage.until_us is None else clock(outage.until_us, record.zone, record.to_us)
     since = clock(outage.since_us, record.zone, record.to_us)
+    span = f"since {since}"
+    if outage.until_us is not None:
+        span = f"{since} to {clock(outage.until_us, record.zone, record.to_us)}"
     sure = f" ({outage.confidence} % sure)" if outage.confidence is not None else ""
-    return f"{cameras(record, outage)}, {since} to {until}: {verdict(outage.verdict)}{sure}."
+    return f"{cameras(record, outage)}, {span}: {verdict(outage.verdict)}{sure}."
 
 
 def cameras(record: NightRecord, outage: Outage) -> str:

@@ -22,6 +22,8 @@ OTHERS = "Municipal"
 
 ALL_NIGHT = 0.9  # of the night unknown at every camera: somebody should ask why
 
+BRIEF_US = 30 * 60_000_000  # what was over after so long is no reason to drive there
+
 
 class Urgency(IntEnum):
     """What to do about a site, the most urgent last."""
@@ -104,10 +106,9 @@ def _urgency(record: NightRecord, outage: Outage) -> Urgency:
         due = sum(s.night.due for s in record.sights)
         unknown = sum(s.night.of(UNKNOWN) for s in record.sights)
         long = outage.verdict != "no_record" or unknown >= ALL_NIGHT * due
-        return (
-            Urgency.CALL if due and long and _night_us(record, outage) >= 30 * 60_000_000 else Urgency.NOTHING
-        )
-    return Urgency.CALL if outage.verdict in _CALL else Urgency.VISIT
+        return Urgency.CALL if due and long and _night_us(record, outage) >= BRIEF_US else Urgency.NOTHING
+    over = outage.until_us is not None and _night_us(record, outage) < BRIEF_US
+    return Urgency.CALL if over or outage.verdict in _CALL else Urgency.VISIT
 
 
 def _now(place: Place, cameras: Iterable[str]) -> str:

@@ -63,13 +63,14 @@ class NightPages:
             return found
         now_us = time.time_ns() // 1000
         own = sum(record.evening in found.own for record in found.records)
-        source = f"{own} of {len(found.records)} nights as the box recorded them"
+        source, hours = f"{own} of {len(found.records)} nights as the box recorded them", "the box's own"
         if own < len(found.records):
             source += "; the others counted here from the leaves that have come"
+            hours += ", where counted here: always"
         evening = found.records[-1].evening if found.records else kept.last_evening(site.zone, now_us)
         about = About(
             site.id, site.name, site.kind, site.address, tuple((c.id, c.name) for c in site.cameras),
-            f"made at {local_time(now_us, site.zone)}", source, _links(site.id, evening),
+            f"made at {local_time(now_us, site.zone)}", source, hours, _links(site.id, evening),
         )  # fmt: skip
         return _html(page(about, found.records), STYLE)
 

@@ -62,7 +62,7 @@ def _table(visits: Sequence[Visit], *, one_department: bool) -> str:
     if not visits:
         return '<p class="summary"><strong>Nothing to visit: whatever was due saw all night.</strong></p>'
     rows = "".join(_row(number, visit, one_department) for number, visit in enumerate(visits, 1))
-    titles = ("", "Site", "Observed", "Cameras", "Since", "Dark at night", "Now", "Evidence")
+    titles = ("", "Site", "Observed", "Cameras", "Since", "Dark at night, all cameras", "Now", "Evidence")
     heads = "".join(f"<th>{title}</th>" for title in titles)
     return f'<table class="visits"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
