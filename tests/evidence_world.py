@@ -99,6 +99,7 @@ class Box:
         self.tips: list[Record] = []
         self.leaves: list[bytes] = []
         self.cosigned = 0
+        self._remembers = False  # of this run's records
         self.now_us = START_US
         self._sealer = self._new_sealer(NO_DIGEST)
         self._tips_sealer = TipsSealer(self.box.box_id, BOOT)
@@ -120,10 +121,10 @@ class Box:
     def record(self, seconds: float, epoch: bool = True) -> None:
         """So much footage, one picture a fragment; `epoch`: under a new key, from tfdt 0."""
         if epoch:
-            if self.records:
+            if self._remembers:
                 self._ended.append(Tip.of(self.records[-1]))
             self.records += self._sealer.begin_epoch(self._init, self.now())
-            self._count = 0
+            self._count, self._remembers = 0, True
         for _ in range(round(seconds * FPS)):
             unit = self._units[self._count % len(self._units)]
             at, dts = self.now(), self._count * TICKS
@@ -150,6 +151,7 @@ class Box:
         """A new run that does not know the last record of the one before."""
         self._sealer = self._new_sealer(NO_DIGEST)
         self._ended.clear()
+        self._remembers = False
 
     def mark(self, cosign: bool = True) -> None:
         rows = sorted({*self._ended, Tip.of(self.records[-1])})

@@ -93,7 +93,8 @@ def holes_of(rows: Sequence[Row], from_us: int, to_us: int) -> list[Hole]:
     before: Row | None = None
     for i, row in enumerate(rows):
         header = row.header
-        missing |= before is not None and not _may_follow(before, row)
+        joining = header.epoch == rows[0].header.epoch
+        missing |= before is not None and not _may_follow(before, row, joining=joining)
         before = row
         if header.kind is not Kind.FRAGMENT:
             continue
@@ -106,11 +107,14 @@ def holes_of(rows: Sequence[Row], from_us: int, to_us: int) -> list[Hole]:
     return found
 
 
-def _may_follow(before: Row, row: Row) -> bool:
-    """By number within an epoch; by digest between epochs, unless the box did not know its last one."""
+def _may_follow(before: Row, row: Row, *, joining: bool) -> bool:
+    """By number within an epoch; by digest between epochs, unless the box did not know its last one.
+
+    `joining`: in the first epoch footage may begin after any number of records.
+    """
     a, b = before.header, row.header
     if a.epoch == b.epoch:
-        return b.n == a.n + 1 or (a.n == 1 and b.n > 1)
+        return b.n == a.n + 1 or (joining and a.n == 1)
     return b.n == 0 and b.prev in (before.digest, bytes(32))
 
 

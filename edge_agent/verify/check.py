@@ -115,9 +115,14 @@ def _check_gaps(
     listed = [(g.from_us, g.to_us, g.missing, g.clip, g.at_us) for g in manifest.gaps]
     due = [(h.from_us, h.to_us, h.missing, *_passed(h, manifest, laid)) for h in holes]
     findings.check(listed == due, MANIFEST, "its list of gaps is not what the records show")
+    for hole, told_so in zip(holes, due, strict=True):
+        if told_so not in listed and hole.row >= 0:
+            place = rows[hole.row].place(manifest.camera)
+            findings.add("records.bin", "records before this one are not here, and no gap says so", place)
     held = [row for row in rows if row.kind == FRAGMENT]
     spans = (held[0].wall_us, held[-1].end_us) if held else (0, 0)
-    findings.check(manifest.held == spans, MANIFEST, "it names another time than the records")
+    first = held[0].place(manifest.camera) if held else None
+    findings.check(manifest.held == spans, MANIFEST, "it names another time than the records", first)
     for gap in manifest.gaps:
         if gap.source == "record":
             said = any(t[2] == gap.cause and t[0] < gap.to_us and t[1] > gap.from_us for t in told)

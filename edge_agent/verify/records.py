@@ -171,6 +171,8 @@ def check_order(rows: Sequence[Row], stream: bytes, camera: str, findings: Findi
                 findings.check(fits, "records.bin", "a record that does not follow the one before", place)
         elif row.n != 0:
             findings.add("records.bin", f"an epoch that begins with record {row.n}", place)
+        headed = row.n < 2 or (before is not None and before.n > 0)
+        findings.check(headed, "records.bin", "a record without its init record before it", place)
         right = (row.kind == KEY) == (row.n == 0) and (row.kind == INIT) == (row.n == 1)
         findings.check(right, "records.bin", "a record of a kind that cannot stand here", place)
         before = row
@@ -182,7 +184,7 @@ def holes_of(rows: Sequence[Row], from_us: int, to_us: int) -> list[Hole]:
     reach, missing, first = from_us, False, True
     before: Row | None = None
     for i, row in enumerate(rows):
-        missing |= before is not None and not _may_follow(before, row)
+        missing |= before is not None and not _may_follow(before, row, joining=row.epoch == rows[0].epoch)
         before = row
         if row.kind != FRAGMENT:
             continue
@@ -230,9 +232,10 @@ def hkdf(dek: bytes, info: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=info).derive(dek)
 
 
-def _may_follow(before: Row, row: Row) -> bool:
+def _may_follow(before: Row, row: Row, *, joining: bool) -> bool:
+    """`joining`: in the first epoch footage may begin after any number of records."""
     if before.epoch == row.epoch:
-        return row.n == before.n + 1 or (before.n == 1 and row.n > 1)
+        return row.n == before.n + 1 or (joining and before.n == 1)
     return row.n == 0 and row.prev in (before.digest, bytes(32))
 
 
