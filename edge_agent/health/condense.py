@@ -31,6 +31,7 @@ AGAIN_S = 600.0  # what does not change is said again so often
 SILENT_AGAIN_S = 300.0
 KNOCK_AGAIN_S = 60.0
 CLOCK_AGAIN_S = 3600.0
+MEASURED_S = 60.0  # pictures that came within it are still being measured
 OCTAVES = 2.0  # a busy shop's packets vary by less from one look to the next; a slate's collapse by more
 CLOCK_MOVED_S = 2.0
 HINTS = frozenset({"video_loss", "tamper", "storage", "network"})  # motion tells nothing of an outage
@@ -43,6 +44,7 @@ class Condenser:
         self._kept: dict[tuple[object, ...], Signal] = {}
         self._classes: dict[str, str] = {}
         self._lively_ns: dict[str, int] = {}
+        self._measured_ns: dict[str, int] = {}
         self._pixels: dict[tuple[object, ...], int] = {}
         self._places: dict[str, tuple[str, str]] = {}
         self.dropped = 0
@@ -70,19 +72,27 @@ class Condenser:
     # Measures.
 
     def _pulse(self, signal: StreamPulse) -> bool:
+        """Sizes matter when a picture is in doubt, or where none are measured."""
         key = ("pulse", signal.camera, signal.role)
         before = self._kept.get(key)
         new = (
             not isinstance(before, StreamPulse)
             or _passed_s(before, signal) >= AGAIN_S
             or self._is_lively(signal.camera, signal)
-            or abs(_octaves(signal) - _octaves(before)) >= OCTAVES
-            or self._is_tiny(signal) is not self._is_tiny(before)
+            or (not self._is_measured(signal) and self._differs(before, signal))
         )
         return new and self._remember(key, signal)
 
+    def _is_measured(self, signal: StreamPulse) -> bool:
+        return signal.at.boot_ns - self._measured_ns.get(signal.camera, 0) <= MEASURED_S * 1e9
+
+    def _differs(self, before: StreamPulse, signal: StreamPulse) -> bool:
+        far = abs(_octaves(signal) - _octaves(before)) >= OCTAVES
+        return far or self._is_tiny(signal) is not self._is_tiny(before)
+
     def _picture(self, signal: PictureMeasured) -> bool:
         key = ("picture", signal.camera)
+        self._measured_ns[signal.camera] = signal.at.boot_ns
         before = self._kept.get(key)
         light = "infrared" if signal.colour < slate.GREY else "colour"
         class_ = slate.class_of(signal)
