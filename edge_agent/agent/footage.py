@@ -24,7 +24,7 @@ from edge_agent.ring.facts import (
 )
 from edge_agent.ring.reader import RingStat
 from edge_agent.seal.record import Record, Tip
-from edge_agent.seal.tips import TipsSealer
+from edge_agent.seal.tips import TipsSealer, tips_size
 
 if TYPE_CHECKING:
     from edge_agent.agent.journal import Journal
@@ -89,11 +89,8 @@ class Footage:
 
     def _keep_list(self, tips: list[Tip], now: Instant) -> None:
         ring = self._parts.rings.get(Role.MAIN)
-        if ring is None or not tips:
-            return
-        record = self._tips_sealer.seal(tips, now)
-        if ring.reserve(Role.MAIN, len(record.raw)):
-            ring.put(StreamKey("tips", Role.MAIN), record)
+        if ring is not None and tips and ring.reserve(Role.MAIN, tips_size(len(tips))):
+            ring.put(StreamKey("tips", Role.MAIN), self._tips_sealer.seal(tips, now))  # sealed is not dropped
 
     @property
     def durable(self) -> bool:

@@ -72,6 +72,7 @@ class Evictor:
         return self._guard.observe(now, inherited, known=known)
 
     def _announce(self, step: Announce, now: Instant) -> None:
+        """Step E1; E2 is the wait until `allow`, or the plan's patience."""
         number = step.segment.number
         self._condemned[number] = Condemned(now.boot_ns, step.reason)
         if step.reason.by_age:
@@ -79,12 +80,12 @@ class Evictor:
         self._inbox.put(EvictionDue(now, self._role, self._catalogue.info(number), step.reason.value))
 
     def _unlink(self, step: Unlink, now: Instant) -> None:
-        """Index first: an index without its segment is litter, a segment without its index is only slow."""
+        """Steps E3, E4. Index first: one without its segment is litter, the other way round is only slow."""
         number = step.segment.number
         info = self._catalogue.info(number)
         self._store.unlink(index_name(number))
-        self._store.unlink(segment_name(number))
-        self._store.sync_directory()
+        self._store.unlink(segment_name(number))  # E3
+        self._store.sync_directory()  # E4
         self._condemned.pop(number, None)
         self._allowed.discard(number)
         self._catalogue.forget(number)

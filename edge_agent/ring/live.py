@@ -33,5 +33,6 @@ class LiveStreams:
                 self._live[header.stream] = (key, item)
 
     def copies(self) -> list[Record]:
-        """Verbatim, key before init, for the head of a segment."""
-        return [record for pair in self._live.values() for record in pair]
+        """Verbatim, key before init, for the head of a segment; also a key whose init comes in this one."""
+        begun = [key for keys in self._keys.values() for key in keys.values()]
+        return [record for pair in self._live.values() for record in pair] + begun

@@ -9,7 +9,16 @@ from hashlib import sha256
 
 from edge_agent.errors import FormatError
 from edge_agent.model import Instant
-from edge_agent.seal.record import NO_DIGEST, Header, Kind, Record, Tip, build_record
+from edge_agent.seal.record import (
+    DIGEST_PREFIX_BYTES,
+    HEADER_BYTES,
+    NO_DIGEST,
+    Header,
+    Kind,
+    Record,
+    Tip,
+    build_record,
+)
 
 _ROW = struct.Struct(">16s16sQ32s")
 
@@ -38,6 +47,11 @@ class TipsSealer:
         record = build_record(header, body)
         self._n, self._prev = self._n + 1, record.digest
         return record
+
+
+def tips_size(count: int) -> int:
+    """Bytes that a record of so many tips takes on disk: what to reserve before sealing."""
+    return HEADER_BYTES + count * _ROW.size + DIGEST_PREFIX_BYTES
 
 
 def tips_stream(box_id: bytes) -> bytes:

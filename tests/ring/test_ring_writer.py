@@ -51,6 +51,25 @@ def test_a_segment_starts_with_copies_of_every_live_key_and_init(bench):
     assert cameras[1].stream not in {r.header.stream for r in second}
 
 
+def test_a_key_whose_init_falls_into_the_next_segment_is_copied_there(bench):
+    writer, first = bench.writer(max_bytes=1 << 20), bench.channel("a")
+    second = bench.channel("b")
+    key, init = second.begin()
+    head = first.begin()
+    room = (1 << 20) - 64 - sum(len(r.raw) for r in head) - len(key.raw) - 20
+    first.size = room - len(first.fragment().raw) + first.size
+    fill = first.fragment()
+    for record in (*head, fill):
+        writer.put(first.key, record)
+    writer.cycle()
+    for record in (key, init, second.fragment()):
+        writer.put(second.key, record)
+    writer.cycle()
+    before, after = (_records(bench.directory / segment_name(n)) for n in (1, 2))
+    assert before[-1].raw == key.raw
+    assert [r.raw for r in after[:4]] == [head[0].raw, head[1].raw, key.raw, init.raw]
+
+
 def test_no_segment_outgrows_its_limit(bench):
     writer, camera = bench.writer(max_bytes=16 << 20), bench.channel(size=100_000)
     bench.record(writer, [camera], 8)
