@@ -146,7 +146,7 @@ class Interview:
             found = profiles_in(device.call("media", "GetProfiles"))
             if found:
                 return found
-        except (soap.SoapFault, FormatError, DeviceError) as error:
+        except (soap.SoapFault, FormatError, DeviceError, WebError) as error:
             trouble = error
         if self._media2_path is not None:
             self._media2 = True
@@ -227,14 +227,25 @@ class Interview:
         return ports
 
     def _stream(self, device: OnvifDevice, profile: Profile) -> addresses.Claim | None:
+        """By the service that listed the profile; both know the same tokens, so the other one may help."""
         if self._media2:
-            body = (
-                '<GetStreamUri xmlns="http://www.onvif.org/ver20/media/wsdl"><Protocol>RTSP</Protocol>'
-                f"<ProfileToken>{_escaped(profile.token)}</ProfileToken></GetStreamUri>"
+            return self._stream2(profile)
+        try:
+            answer = device.call(
+                "media", "GetStreamUri", StreamSetup=_STREAM_SETUP, ProfileToken=profile.token
             )
-            return addresses.stream(soap.text(self._ask_media2(body), "Uri"))
-        answer = device.call("media", "GetStreamUri", StreamSetup=_STREAM_SETUP, ProfileToken=profile.token)
+        except (soap.SoapFault, FormatError):
+            if self._media2_path is None:
+                raise
+            return self._stream2(profile)
         return addresses.stream(soap.text(answer, "MediaUri", "Uri"))
+
+    def _stream2(self, profile: Profile) -> addresses.Claim | None:
+        body = (
+            '<GetStreamUri xmlns="http://www.onvif.org/ver20/media/wsdl"><Protocol>RTSP</Protocol>'
+            f"<ProfileToken>{_escaped(profile.token)}</ProfileToken></GetStreamUri>"
+        )
+        return addresses.stream(soap.text(self._ask_media2(body), "Uri"))
 
     def _snapshot(self, device: OnvifDevice, profile: Profile) -> str:
         """The snapshot URL on the reached host, or nothing; after one refusal it is not asked for again."""

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from onvif_world import SMALL
 
+from edge_agent.capture import wsd
 from edge_agent.demo.dvr.media import default_cache
 
 pytestmark = [
@@ -103,6 +105,19 @@ class Shop:
         done = subprocess.run([*command, *options], capture_output=True, check=True, timeout=60)
         return json.loads(done.stdout), time.monotonic() - began
 
+    def ask(self, recorder: Recorder, datagram: bytes) -> bytes:
+        """What the recorder answers to one datagram from the box within a second; nothing if it does not."""
+        code = (
+            "import socket, sys\n"
+            "asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "asker.settimeout(1)\n"
+            f"asker.sendto({datagram!r}, ({recorder.address!r}, 3702))\n"
+            "try: sys.stdout.buffer.write(asker.recv(65535))\n"
+            "except TimeoutError: pass"
+        )
+        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", code]
+        return subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
+
     def close(self) -> None:
         for child in self._children:
             child.terminate()
@@ -154,6 +169,19 @@ def test_case_19_two_networks_a_dead_vpn_and_no_route(shop: Shop) -> None:
     assert all(f["port"] == 80 and f["note"] == "" and f["epr"] for f in found)
     assert len({f["interface"] for f in found}) == 2
     assert seconds < 12
+
+
+def test_case_19_a_recorder_that_hears_no_line_ends_is_found(shop: Shop) -> None:
+    """Hikvision firmware was seen to answer only a probe on one line (EdgeX 134)."""
+    averse = shop.plug(6)
+    averse.order(probe_one_line=True)
+    with_line_end = shop.ask(averse, wsd.probe(wsd.Probed.DEVICE, str(uuid4())) + b"\n")
+    on_one_line = shop.ask(averse, wsd.probe(wsd.Probed.DEVICE, str(uuid4())))
+
+    found, _ = shop.discover("--timeout", "1")
+
+    assert (with_line_end, b"ProbeMatches" in on_one_line) == (b"", True)
+    assert [(f["address"], f["port"]) for f in found] == [(averse.address, 80)]
 
 
 def test_case_19_a_recorder_of_another_subnet_is_reported_as_such(shop: Shop) -> None:

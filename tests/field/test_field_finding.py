@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from onvif_world import SMALL, Eyes, Running, eventually
 
 from edge_agent.agent import roster
-from edge_agent.agent.cameras import Cameras
+from edge_agent.agent.cameras import opened
 from edge_agent.agent.finder import Finder, RecorderFailed, RecorderFound
 from edge_agent.agent.roster import Roster
-from edge_agent.capture import onvif
+from edge_agent.capture import device, onvif
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.clock import SystemClock
-from edge_agent.config import Config, Discovery, parse
+from edge_agent.config import Capture, Config, Discovery, parse
 from edge_agent.demo.dvr.client import VirtualDvr
+from edge_agent.errors import DeviceError
 from edge_agent.events import BoundedInbox, StreamStarted
-from edge_agent.model import Camera, Codec, Role, StreamSpec
+from edge_agent.model import Camera, Codec, Role, StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
 from edge_agent.supervisor import Worker
 
@@ -99,7 +101,7 @@ def gappy() -> Iterator[VirtualDvr]:
 @pytest.fixture
 def dvr(gappy: VirtualDvr) -> Iterator[VirtualDvr]:
     yield gappy
-    gappy.control.set_device(onvif_off=False, http="good", onvif_auth="either")
+    gappy.control.set_device(onvif_off=False, http="good", onvif_auth="either", media="good", media2="absent")
     gappy.control.set_credentials(gappy.credentials.username, gappy.credentials.password)
 
 
@@ -114,11 +116,14 @@ def search(
 
 
 def play(eyes: Eyes, cameras: tuple[Camera, ...]) -> None:
-    admitted = roster.admit(Roster(), cameras, ())[1]
-    wiring = Cameras(parse({"site": {"id": "site-1", "name": "Test"}})).admit(admitted, SystemClock().now())
-    for key, _, endpoint in wiring.start:
+    streams = [
+        (StreamKey(camera.id, role), endpoint)
+        for camera in roster.admit(Roster(), cameras, ())[1]
+        for role, endpoint in opened(camera, Capture()).items()
+    ]
+    for key, endpoint in streams:
         eyes.loop.start_stream(StreamSpec(key, endpoint, bytes(16), False))
-    eventually(lambda: eyes.states().count("playing") == len(wiring.start), 15, "all streams")
+    eventually(lambda: eyes.states().count("playing") == len(streams), 15, "all streams")
 
 
 def test_case_15_inputs_1_2_4_keep_their_labels(
@@ -185,6 +190,36 @@ def test_case_18_a_profile_without_encoder_is_recorded_by_its_sdp(
 
     eventually(lambda: len(codecs()) == 2, 15, "both streams")
     assert codecs() == {"cam-01/main": Codec.H265, "cam-01/sub": Codec.H264}
+
+
+MEDIA_SERVICES = [("good", "broken"), ("broken", "good"), ("good", "good")]
+
+
+@pytest.mark.parametrize(("media", "media2"), MEDIA_SERVICES, ids=lambda manners: str(manners))
+def test_case_18_one_media_service_that_works_is_enough(
+    dvr: VirtualDvr, lockouts: Lockouts, run: Callable[[Worker], Running], eyes: Eyes, media: str, media2: str
+) -> None:
+    """The Media2 of some D-Link faults, Profile T devices have no other: the same cameras, and they play."""
+    usual = [replace(camera, snapshot_url="") for camera in search(dvr, lockouts, run).cameras]
+    dvr.control.set_device(media=media, media2=media2)
+    asked = dvr.control.count("onvif_faults")
+
+    found = search(dvr, lockouts, run)
+
+    assert [replace(camera, snapshot_url="") for camera in found.cameras] == usual
+    assert (dvr.control.count("onvif_faults") > asked) == (media == "broken")
+    play(eyes, found.cameras)
+
+
+def test_case_18_two_media_services_that_fault_are_told_in_one_sentence(
+    dvr: VirtualDvr, lockouts: Lockouts
+) -> None:
+    dvr.control.set_device(media="broken", media2="broken")
+
+    with pytest.raises(DeviceError, match="refuses this question") as failed:
+        device.probe(dvr.host, dvr.http_port, dvr.credentials, clock=SystemClock(), gate=lockouts)
+
+    assert failed.value.step == "channels"
 
 
 def test_case_20_a_recorder_that_moved_keeps_cameras_and_footage(

@@ -127,6 +127,7 @@ class Device:
             faults.probe_deaf,
             faults.probe_silent,
             self._recorded_match(local_address),
+            faults.probe_one_line,
         )
 
     def _recorded_match(self, local_address: str) -> bytes:

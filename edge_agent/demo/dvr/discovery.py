@@ -40,6 +40,7 @@ class Announcement:
     deaf: bool = False
     silent: bool = False
     recorded: bytes = b""  # said instead of the above, by a replay
+    one_line: bool = False  # what has a line end in it is not heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ class DiscoveryResponder:
             return
         announcement = self._announce(self._local_address(addr))
         if announcement.silent or (announcement.deaf and multicast):
+            return
+        if announcement.one_line and b"\n" in data:
             return
         if matches(probe, announcement):
             with contextlib.suppress(OSError):  # the prober is gone or unreachable; it will probe again

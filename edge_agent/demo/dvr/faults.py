@@ -68,6 +68,12 @@ class OnvifAuth(StrEnum):
     DIGEST = "digest"  # HTTP Digest alone
 
 
+class ServiceManners(StrEnum):
+    GOOD = "good"
+    BROKEN = "broken"  # named, and faults whatever it is asked (D-Link)
+    ABSENT = "absent"
+
+
 class DateTimeManners(StrEnum):
     GOOD = "good"
     NEEDS_AUTH = "needs-auth"
@@ -127,6 +133,8 @@ class DeviceFaults:
     clock_tolerance_s: float = 5.0
     zulu_only: bool = False  # refuses tokens whose Created does not end in Z
     xaddr: str = ""
+    media: ServiceManners = ServiceManners.GOOD  # `absent` is as `broken`: every device names it
+    media2: ServiceManners = ServiceManners.ABSENT
     events_forbidden: bool = False  # the user may stream but not subscribe
     events_broken: bool = False  # the event service faults whatever it is asked, as while starting up
     pull_point_limit: int = 8  # beyond it ter:BlockedThreadUpperLimit
@@ -135,6 +143,7 @@ class DeviceFaults:
     probe_types: bool = True  # False: ProbeMatches without Types
     probe_header: bool = True  # False: ProbeMatches without a SOAP header
     probe_deaf: bool = False  # hears no multicast, as behind a switch that drops it
+    probe_one_line: bool = False  # hears no probe with a line end in it (Hikvision)
     probe_silent: bool = False  # answers no probe at all
 
 

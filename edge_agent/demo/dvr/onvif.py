@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-from edge_agent.demo.dvr import onvif_device, onvif_media, soap
+from edge_agent.demo.dvr import onvif_device, onvif_media, onvif_media2, soap
 from edge_agent.demo.dvr.auth import Verdict
-from edge_agent.demo.dvr.faults import DateTimeManners, HttpManners, OnvifAuth
-from edge_agent.demo.dvr.onvif_device import DEVICE_PATH, EVENTS_PATH, MEDIA_PATH, Addresses
+from edge_agent.demo.dvr.faults import DateTimeManners, HttpManners, OnvifAuth, ServiceManners
+from edge_agent.demo.dvr.onvif_device import (
+    DEVICE_PATH,
+    EVENTS_PATH,
+    MEDIA2_PATH,
+    MEDIA_PATH,
+    Addresses,
+    Operation,
+)
 from edge_agent.demo.dvr.onvif_events import EventDesk
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.soap import SoapFault, SoapRequest
@@ -24,6 +32,13 @@ _OPEN = {
     "GetWsdlUrl",
     "GetHostname",
 }  # access class PRE_AUTH, ONVIF Core section 5.9.4.3
+
+
+_OPERATIONS = {
+    DEVICE_PATH: onvif_device.OPERATIONS,
+    MEDIA_PATH: onvif_media.OPERATIONS,
+    MEDIA2_PATH: onvif_media2.OPERATIONS,
+}
 
 
 class OnvifService:
@@ -83,11 +98,15 @@ class OnvifService:
         return HttpResponse(200, soap.reply(body, _header(asked)), soap.CONTENT_TYPE)
 
     def _simple(self, asked: SoapRequest, path: str, at: Addresses) -> str:
-        operations = {DEVICE_PATH: onvif_device.OPERATIONS, MEDIA_PATH: onvif_media.OPERATIONS}.get(path, {})
-        operation = operations.get(asked.operation)
+        operation = self._operations(path).get(asked.operation)
         if operation is None:
             raise SoapFault("Receiver", ("ter:ActionNotSupported",), "Optional Action Not Implemented", 500)
         return operation(self._recorder, asked, at)
+
+    def _operations(self, path: str) -> Mapping[str, Operation]:
+        faults = self._recorder.faults.device
+        manners = {MEDIA_PATH: faults.media, MEDIA2_PATH: faults.media2}.get(path, ServiceManners.GOOD)
+        return _OPERATIONS.get(path, {}) if manners is ServiceManners.GOOD else {}
 
     def _refusal(self, request: HttpRequest, asked: SoapRequest) -> HttpResponse | None:
         """None lets the request pass."""

@@ -8,16 +8,18 @@ from datetime import datetime
 from xml.sax.saxutils import escape
 
 from edge_agent.demo.dvr import brand as brands
-from edge_agent.demo.dvr.faults import DateTimeManners
+from edge_agent.demo.dvr.faults import DateTimeManners, ServiceManners
 from edge_agent.demo.dvr.recorder import Recorder
 from edge_agent.demo.dvr.soap import SoapRequest
 
 DEVICE_PATH = "/onvif/device_service"
 MEDIA_PATH = "/onvif/media_service"
+MEDIA2_PATH = "/onvif/media2_service"
 EVENTS_PATH = "/onvif/event_service"
 _NAMESPACES = {
     DEVICE_PATH: "http://www.onvif.org/ver10/device/wsdl",
     MEDIA_PATH: "http://www.onvif.org/ver10/media/wsdl",
+    MEDIA2_PATH: "http://www.onvif.org/ver20/media/wsdl",
     EVENTS_PATH: "http://www.onvif.org/ver10/events/wsdl",
 }
 
@@ -90,11 +92,12 @@ def get_capabilities(_recorder: Recorder, _request: SoapRequest, at: Addresses) 
     )
 
 
-def get_services(_recorder: Recorder, _request: SoapRequest, at: Addresses) -> str:
+def get_services(recorder: Recorder, _request: SoapRequest, at: Addresses) -> str:
     services = "".join(
         f"<tds:Service><tds:Namespace>{namespace}</tds:Namespace><tds:XAddr>http://{at.http}{path}</tds:XAddr>"
         "<tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
         for path, namespace in _NAMESPACES.items()
+        if path != MEDIA2_PATH or recorder.faults.device.media2 is not ServiceManners.ABSENT
     )
     return f"<tds:GetServicesResponse>{services}</tds:GetServicesResponse>"
 

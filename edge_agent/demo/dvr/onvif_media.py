@@ -31,12 +31,16 @@ def get_profile(recorder: Recorder, request: SoapRequest, _at: Addresses) -> str
 
 
 def get_stream_uri(recorder: Recorder, request: SoapRequest, at: Addresses) -> str:
+    return _uri("GetStreamUriResponse", stream_uri(recorder, request, at))
+
+
+def stream_uri(recorder: Recorder, request: SoapRequest, at: Addresses) -> str:
     name = _asked(recorder, request)
     account = (recorder.accounts.user, recorder.accounts.password)
     path = brands.stream_path(recorder.config.brand, name, *account)
     if recorder.config.brand is Brand.DAHUA:
         path += "&unicast=true&proto=Onvif"
-    return _uri("GetStreamUriResponse", f"rtsp://{at.rtsp}{path}")
+    return f"rtsp://{at.rtsp}{path}"
 
 
 def get_snapshot_uri(recorder: Recorder, request: SoapRequest, at: Addresses) -> str:
