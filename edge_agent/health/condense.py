@@ -31,7 +31,7 @@ AGAIN_S = 600.0  # what does not change is said again so often
 SILENT_AGAIN_S = 300.0
 KNOCK_AGAIN_S = 60.0
 CLOCK_AGAIN_S = 3600.0
-MEASURED_S = 60.0  # pictures that came within it are still being measured
+MEASURED_S = 600.0  # a camera without a picture for so long is not measured; smart codecs take minutes
 OCTAVES = 2.0  # a busy shop's packets vary by less from one look to the next; a slate's collapse by more
 CLOCK_MOVED_S = 2.0
 HINTS = frozenset({"video_loss", "tamper", "storage", "network"})  # motion tells nothing of an outage
@@ -84,7 +84,8 @@ class Condenser:
         return new and self._remember(key, signal)
 
     def _is_measured(self, signal: StreamPulse) -> bool:
-        return signal.at.boot_ns - self._measured_ns.get(signal.camera, 0) <= MEASURED_S * 1e9
+        measured_ns = self._measured_ns.get(signal.camera)
+        return measured_ns is not None and signal.at.boot_ns - measured_ns <= MEASURED_S * 1e9
 
     def _differs(self, before: StreamPulse, signal: StreamPulse) -> bool:
         far = abs(_octaves(signal) - _octaves(before)) >= OCTAVES
@@ -98,7 +99,7 @@ class Condenser:
         class_ = slate.class_of(signal)
         if self._classes.get(signal.camera) != class_:
             self._classes[signal.camera] = class_
-            self._lively_ns[signal.camera] = signal.at.boot_ns + int(LIVELY_S * 1e9)
+            self._wake(signal.camera, signal)
         turned = self._classes.get(f"light {signal.camera}") != light
         self._classes[f"light {signal.camera}"] = light
         new = (
@@ -108,6 +109,9 @@ class Condenser:
             or self._is_lively(signal.camera, signal)
         )
         return new and self._remember(key, signal)
+
+    def _wake(self, camera: str, signal: Signal) -> None:
+        self._lively_ns[camera] = signal.at.boot_ns + int(LIVELY_S * 1e9)
 
     def _is_lively(self, camera: str, signal: Signal) -> bool:
         return signal.at.boot_ns <= self._lively_ns.get(camera, 0)
@@ -145,7 +149,12 @@ class Condenser:
         key = ("said", signal.recorder, signal.channel, signal.kind)
         before = self._kept.get(key)
         active = before.active if isinstance(before, DeviceSaid) else False
-        return signal.kind in HINTS and active is not signal.active and self._remember(key, signal)
+        if signal.kind not in HINTS or active is signal.active:
+            return False
+        for camera, (_, recorder) in self._places.items():
+            if recorder == signal.recorder:
+                self._wake(camera, signal)
+        return self._remember(key, signal)
 
     def _knock(self, signal: HostKnocked) -> bool:
         key = ("knock", signal.host)

@@ -20,9 +20,14 @@ LITTLE_DETAIL = 0.06  # a line of text and a clock
 BLACK_MEAN = 28.0  # black is 16 in video range, and noise lies above it
 WHITE_MEAN = 235.0  # glare is flat and still too, and no slate
 BLACK_DETAIL = 0.03
+VERY_FLAT = 0.9
+COLOURED = 10.0  # most slates are blue; what infrared shows is grey
+STEADY = 0.5  # levels
 SAME = 0.01  # of the blocks outside the clock
 BLACK_AFTER_S = 60.0  # an infrared switch or a passing shadow is shorter
 BLACK_PICTURES = 3
+STILL_S = 15.0  # pictures alone must repeat for that long, however often they are looked at
+UNSEEN_S = 20.0
 GREY = 4.0  # mean colour below which a camera looks through infrared: sizes differ, so does its habit
 COLLAPSED = 0.2  # of the habit
 TINY_PER_PIXEL = 0.0004  # bytes: 830 at 1080p; skipped macroblocks and a clock's digits
@@ -59,6 +64,7 @@ class PictureSense:
     _normal: Instant | None = None
     _run_since: Instant | None = None
     _repeats: int = 0
+    _exact: bool = True  # so far this run's pictures were equal, not only alike
     _black_since: Instant | None = None
     _blacks: int = 0
 
@@ -90,10 +96,11 @@ class PictureSense:
             self._repeats, self._run_since = 0, None
             if not self._blacks:
                 self._normal = signal.at
-        elif self._repeats and before is not None and _same(before, signal):
+        elif self._repeats and before is not None and _alike(before, signal):
             self._repeats += 1
+            self._exact = self._exact and _same(before, signal)
         else:
-            self._repeats, self._run_since = 1, signal.at
+            self._repeats, self._run_since, self._exact = 1, signal.at, True
 
     def opinion(self, hint: DeviceSaid | None) -> Opinion | None:
         """None while the stream may well show the place. `hint`: its recorder still reports no video here."""
@@ -109,12 +116,21 @@ class PictureSense:
     def _slate_confidence(self, small: Pulse | None, hint: DeviceSaid | None) -> int:
         black = self._blacks >= 2 and hint is not None
         if self._repeats >= 2 and small is not None:
-            return 95 if hint else 85
+            return 95 if hint else 85 if self._exact else 75
         if hint is not None and (self._repeats >= 1 or black):
             return 90
-        if hint is not None and small is not None and self._picture is None:
+        if hint is not None and small is not None and self._unseen_since(hint, small.newest):
             return 75
-        return 70 if self._repeats >= 3 else 0
+        picture, since = self._picture, self._run_since
+        lasting = picture is not None and since is not None and _seconds(since, picture.at) >= STILL_S
+        return 70 if self._repeats >= 3 and self._exact and lasting else 0
+
+    def _unseen_since(self, hint: DeviceSaid, pulse: StreamPulse) -> bool:
+        """No picture contradicts the hint: none is measured, or keyframes are minutes apart."""
+        picture = self._picture
+        if picture is None:
+            return True
+        return picture.at.boot_ns < hint.at.boot_ns and _seconds(hint.at, pulse.at) >= UNSEEN_S
 
     def _blackness(self, small: Pulse | None) -> Opinion | None:
         picture, since = self._picture, self._black_since
@@ -146,9 +162,9 @@ class PictureSense:
     def _evidence(self, small: Pulse | None, hint: DeviceSaid | None) -> tuple[Evidence, ...]:
         found: list[Evidence] = []
         if self._repeats and self._run_since:
-            says = "The picture is flat and repeats exactly, apart from its clock."
-            if self._repeats == 1:
-                says = "The picture is flat and almost without detail."
+            says = "The picture is flat and almost without detail."
+            if self._repeats > 1 and self._exact:
+                says = "The picture is flat and repeats exactly, apart from its clock."
             found.append(Evidence("picture", says, self._run_since.wall_us))
         elif self._black_since:
             found.append(Evidence("picture", "The picture is black.", self._black_since.wall_us))
@@ -193,6 +209,15 @@ def _is_slate(picture: PictureMeasured) -> bool:
 
 def _same(before: PictureMeasured, picture: PictureMeasured) -> bool:
     return before.print == picture.print or (picture.change is not None and picture.change <= SAME)
+
+
+def _alike(before: PictureMeasured, picture: PictureMeasured) -> bool:
+    """Equal, or one coloured still encoded twice: rate control moves levels by one."""
+    if _same(before, picture):
+        return True
+    coloured = min(before.colour, picture.colour) >= COLOURED and picture.flat >= VERY_FLAT
+    steady = max(abs(before.mean - picture.mean), abs(before.deviation - picture.deviation)) <= STEADY
+    return coloured and steady
 
 
 def _sizes(small: Pulse | None) -> tuple[Evidence, ...]:

@@ -95,7 +95,7 @@ class World:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._out: list[Signal] = []
-        self._knocking = False
+        self._knocking, self._knocked = False, -10.0
         self.at(0.0, lambda: self.box_starts(Ended.FIRST))
 
     def at(self, second: float, do: Callable[[], None]) -> None:
@@ -232,6 +232,8 @@ class World:
         def notice() -> None:
             if cam.change != change or cam.flowing:
                 return
+            if cam.told:
+                self._knock_soon()
             cam.told = False
             refused, auth = self._refusal(cam)
             reason = "refused: 404" if refused else "no packets"
@@ -268,6 +270,12 @@ class World:
         if not self._knocking:
             self._knocking = True
             self.at(self.now + 0.3, self._while_running(KNOCK_S, self._knock))
+
+    def _knock_soon(self) -> None:
+        """At once when a stream falls silent; sixteen at once ask once."""
+        if self.now >= self._knocked + 3.0:
+            self._knocked = self.now
+            self.at(self.now + 0.3, self._knock)
 
     def _knock(self) -> None:
         for host in sorted({self._host(cam) for cam in self.cams if not cam.told}):
