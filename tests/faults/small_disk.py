@@ -1,4 +1,4 @@
-"""A disk of its own under a directory: ext4 on a loop device, to be filled, broken, taken away and put back."""
+"""A disk of its own below a directory: ext4 on a loop device, to be filled, broken, taken and put back."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ class SmallDisk:
         subprocess.run(["fsck.ext4", "-p", copy], check=False, capture_output=True)
         self.image = copy
         self.mount()
+
+    def replace(self) -> None:
+        self.take_away()
+        self.put_back()
 
 
 def call(*command: str) -> None:
