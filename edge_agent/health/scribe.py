@@ -102,6 +102,10 @@ class _Line:
         if len(self.turns) > MAX_TURNS:
             del self.turns[: MAX_TURNS // 2]  # before what is left, nothing is known
 
+    def first(self, at_us: int, now: Condition) -> None:
+        if not self.turns:
+            self.turns.append(Turn(at_us, now))
+
     def now(self) -> Condition:
         return self.turns[-1].now if self.turns else Condition(UNKNOWN, NO_RECORD)
 
@@ -132,6 +136,7 @@ class _Scribe:
         self._offsets = offsets
         self._lines: dict[str, _Line] = {}
         self._order: list[str] = []
+        self._doubtful: set[str] = set()  # what was said of them last may be overtaken by what is lost
         self._works: list[Work] = []
         self._affairs: dict[str, Affair] = {}
         self._run_us = 0  # when this run of the agent began: it cannot know of earlier
@@ -151,7 +156,7 @@ class _Scribe:
             case "cameras":
                 self._order = list(_words(data.get("ids")))
                 for camera in self._order:
-                    self._line(camera)
+                    self._line(camera).first(at_us, Condition(UNKNOWN, STARTING))
             case "camera":
                 self._camera(leaf, at_us)
             case "incident":
@@ -205,6 +210,7 @@ class _Scribe:
             now = Condition(state, verdict, confidence, _word(data.get("incident")))
             self._planned(data, since_us, (camera,))
         self._line(camera).turn(since_us, now)
+        self._doubtful.discard(camera)
 
     def _incident(self, data: Mapping[str, object], at_us: int) -> None:
         """The newest word of what befell several cameras, or the box; perhaps better known than at first."""
@@ -234,14 +240,18 @@ class _Scribe:
             self._announced(Work(from_us, until_us, cameras, reason, ""))
 
     def _mark(self, data: Mapping[str, object], at_us: int) -> None:
-        """A letter a camera. It only fills in where no word of the camera's own is known."""
+        """A letter a camera: it fills in where the camera's own word is not known, or may be lost."""
         letters = data.get("cam")
         if not isinstance(letters, str) or len(letters) != len(self._order):
             return
         for camera, letter in zip(self._order, letters, strict=True):
             line, state = self._line(camera), _LETTERS.get(letter)
-            if state is not None and line.now().verdict in (NO_RECORD, HOLE):
+            now = line.now()
+            silent = now.verdict in (NO_RECORD, HOLE, STARTING)
+            changed = camera in self._doubtful and (now.state == SEEN) != (state == SEEN)
+            if state is not None and (silent or changed):
                 line.turn(at_us, Condition(state, "" if state == SEEN else UNDETERMINED))
+        self._doubtful.clear()
 
     def _work(self, data: Mapping[str, object], at_us: int) -> None:
         until_us = self._moment(data.get("until"), 0)
@@ -255,6 +265,7 @@ class _Scribe:
     def _hole(self, from_us: int, to_us: int) -> None:
         if not self._stopped:
             self._missing(from_us, to_us, Condition(UNKNOWN, HOLE))
+            self._doubtful.update(self._lines)
 
     def _missing(self, from_us: int, to_us: int, why: Condition) -> None:
         """Nobody watched for a while; then everything was as before, until somebody says otherwise."""
