@@ -14,6 +14,7 @@ import typer
 from edge_agent.agent import roster
 from edge_agent.cli.context import ConfigOption, JsonOption, length, load_config, print_json
 from edge_agent.cli.export import ring_export
+from edge_agent.cli.ring_verify import ring_verify
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.model import Role
@@ -22,6 +23,7 @@ from edge_agent.seal.keys import BoxKey, stream_id
 
 app = typer.Typer(help="The local backup: how much, how far back, which minutes.", no_args_is_help=True)
 app.command("export")(ring_export)
+app.command("verify")(ring_verify)
 
 DAY_US = 86_400_000_000
 WIDE = 130  # columns; a narrower terminal gets half an hour a character instead of a quarter
