@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from edge_agent import __version__
-from edge_agent.cli import camera, city, discover, iccc_export, ledger, local, nights, ring, tools, verify
+from edge_agent.cli import (
+    camera,
+    city,
+    discover,
+    iccc_export,
+    ledger,
+    local,
+    nights,
+    replay,
+    ring,
+    tools,
+    verify,
+)
 from edge_agent.cli.entry import CONFIG_VARIABLE, DEFAULT_CONFIG
 
 app = typer.Typer(
@@ -53,6 +65,7 @@ app.command()(city.demo)
 app.command()(ledger.audit)
 app.command()(verify.verify)
 app.command()(nights.nights)
+app.command()(replay.replay)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")
 app.add_typer(ring.app, name="ring")

@@ -24,6 +24,16 @@ class Replay:
         self._lines = lines
         self.signals = 0
         self.skipped = 0
+        self._first_us = self._last_us = 0
+
+    @property
+    def first(self) -> str:
+        """When the first signal was observed, as a timestamp."""
+        return timestamp(self._first_us)
+
+    @property
+    def last(self) -> str:
+        return timestamp(self._last_us)
 
     def __iter__(self) -> Iterator[Decision]:
         watch = NightWatch()
@@ -36,6 +46,8 @@ class Replay:
                 self.skipped += 1
                 continue
             self.signals += 1
+            self._first_us = self._first_us or signal.at.wall_us
+            self._last_us = signal.at.wall_us
             if watch.now_ns and watch.now_ns < after_ns <= signal.at.boot_ns + LATE_NS:
                 yield from watch.advance(Instant(signal.at.wall_us, after_ns, signal.at.trust))
             yield from watch.observe(signal)
