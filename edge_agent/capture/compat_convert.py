@@ -24,6 +24,8 @@ KEYFRAME_S = 2.0
 MAX_PIXELS = 4096 * 2304
 QUALITY, MOST_KBPS = 25, 2500  # x264's constant rate factor, and what a shop's line must not exceed
 
+STRANGE_PICTURES = 25  # in a row, from the first one on: it is the camera, not the line
+
 _TICKS_PER_S = 90_000
 _STRANGE_S = 2.0  # a step of the stamps that is not believed: arrivals count instead
 _START_CODE = re.compile(b"\x00\x00\x01")
@@ -43,9 +45,11 @@ class Converter:
 
     def __init__(self, stream: VideoStream, max_fps: int, max_width: int) -> None:
         self._decoder = stream.codec_context
-        self._decoder.thread_count = 1  # frame threads would hold pictures back
-        self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
         self._all_key = self._decoder.name == "mjpeg"
+        # a JPEG with noise in it is else shown as if it were one
+        strict = {"err_detect": "explode"} if self._all_key else {}
+        self._decoder.options = {"max_pixels": str(MAX_PIXELS), **strict}
+        self._decoder.thread_count = 1  # frame threads would hold pictures back
         self._pace = Pace(max_fps)
         self._max_fps, self._max_width = max_fps, max_width
         self._encoder: VideoCodecContext | None = None
@@ -53,6 +57,8 @@ class Converter:
         self._count = 0
         self._keyed_ns = 0
         self._damaged = False
+        self._whole_seen = self._lenient = False
+        self._strange = 0  # pictures with damage
 
     def feed(self, arrived: Arrived) -> Iterator[Unit]:
         """The pictures that one packet completed; none while the pace says so."""
@@ -70,11 +76,22 @@ class Converter:
         try:
             frames = self._decoder.decode(packet)
         except (av.error.InvalidDataError, av.error.PatchWelcomeError, ValueError):
-            self._damaged = True
-            return []
-        whole = [frame for frame in frames if not frame.is_corrupt]
-        self._damaged |= len(whole) < len(frames)
+            frames, damaged = [], 1
+        else:
+            damaged = 0 if self._lenient else sum(1 for frame in frames if frame.is_corrupt)
+        whole = [frame for frame in frames if self._lenient or not frame.is_corrupt]
+        self._damaged |= damaged > 0
+        self._whole_seen |= bool(whole)
+        self._strange += damaged
+        if not self._whole_seen and self._strange >= STRANGE_PICTURES:
+            self._be_lenient()
         return whole
+
+    def _be_lenient(self) -> None:
+        """A camera not one of whose pictures is quite right writes them so: they are taken as they are."""
+        self._lenient = True
+        if self._all_key:
+            self._decoder = _jpeg_decoder()
 
     def _encoded(self, frame: VideoFrame, ticks: int, arrival_ns: int) -> Unit:
         lost, self._damaged = self._damaged, False
@@ -126,6 +143,13 @@ def _fitting(width: int, height: int, max_width: int) -> tuple[int, int]:
     """At most so wide, the same shape, even in both directions."""
     scale = min(1.0, max_width / width)
     return max(round(width * scale) // 2 * 2, 16), max(round(height * scale) // 2 * 2, 16)
+
+
+def _jpeg_decoder() -> VideoCodecContext:
+    context = av.CodecContext.create("mjpeg", "r")
+    assert isinstance(context, VideoCodecContext)
+    context.options, context.thread_count = {"max_pixels": str(MAX_PIXELS)}, 1
+    return context
 
 
 def _encoder(size: tuple[int, int], max_fps: int) -> VideoCodecContext:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edge_agent.capture import h264, h265, sdp
 from edge_agent.capture.depacketize import H264Depacketizer, H265Depacketizer
 from edge_agent.capture.fmp4 import CAMERA, init_segment
-from edge_agent.capture.parameters import ParameterSets, PictureFormat, Rules
+from edge_agent.capture.parameters import ParameterSets, PictureFormat
 from edge_agent.capture.rtp import AccessUnits
 from edge_agent.capture.timeline import NOMINAL_FRAME, Placed, Timeline
 from edge_agent.errors import FormatError
@@ -34,24 +34,6 @@ class Run:
     lost_since_ns: int | None = None  # pictures before this run are missing since then
 
 
-@dataclass(slots=True)
-class PictureSizes:
-    """Bytes of coded pictures so far, keyframes and others apart: what a slate cannot imitate."""
-
-    keyframes: int = 0
-    key_bytes: int = 0
-    deltas: int = 0
-    delta_bytes: int = 0
-
-    def add(self, keyframe: bool, size: int) -> None:
-        if keyframe:
-            self.keyframes += 1
-            self.key_bytes += size
-        else:
-            self.deltas += 1
-            self.delta_bytes += size
-
-
 class Stream:
     """Turns one session's packets into runs. Begins at a keyframe, and again after every loss."""
 
@@ -70,7 +52,6 @@ class Stream:
         self.pictures = 0
         self.gop_ns = 0
         self.lost_since_ns: int | None = None
-        self.sizes = PictureSizes()
         self.keyframe: AccessUnit | None = None
         self.keyframe_boot_ns = 0
         self._media_frame = int(TICKS_PER_S / media.framerate) if media.framerate else NOMINAL_FRAME
@@ -112,7 +93,6 @@ class Stream:
     def _take(self, unit: AccessUnit, runs: list[Run]) -> None:
         self.pictures += 1
         self._learn(unit)
-        self.sizes.add(unit.keyframe, coded_bytes(self.sets.rules, unit))
         if unit.lost and self._begun:
             self._begun = False
             self.lost_since_ns = self._run[-1].boot_ns if self._run else unit.arrival_ns
@@ -206,11 +186,6 @@ class Stream:
     def _append(runs: list[Run], run: Run | None) -> None:
         if run is not None:
             runs.append(run)
-
-
-def coded_bytes(rules: Rules, unit: AccessUnit) -> int:
-    """Of the slices alone: messages and parameter sets say nothing about the picture."""
-    return sum(len(nal) for nal in unit.nals if rules.is_picture(rules.nal_type(nal)))
 
 
 def annexb(sets: list[bytes], unit: AccessUnit) -> bytes:

@@ -102,6 +102,27 @@ def test_after_garbage_the_next_picture_is_a_keyframe_that_says_what_is_missing(
     assert all(h264.keyframe(unit.nals) for unit in marked)
 
 
+def spoilt(packet: av.Packet) -> av.Packet:
+    """Noise where the second half of the picture was, behind it the padding that decoders want."""
+    whole = bytes(packet)
+    half = len(whole) // 2
+    return av.Packet(whole[:half] + random.randbytes(half) + bytes(64))
+
+
+def test_noise_inside_a_jpeg_is_no_picture() -> None:
+    packets = pictures("mjpeg", 60)
+    units = converted("mjpeg", [*packets[:20], *map(spoilt, packets[20:40]), *packets[40:]])
+    assert not [unit for unit in units if 20 <= unit.rtp_time // FRAME < 40]
+    assert [unit.rtp_time // FRAME for unit in units if unit.lost] == [40]
+
+
+def test_a_camera_that_never_writes_a_proper_jpeg_is_recorded_all_the_same() -> None:
+    short = [av.Packet(bytes(packet)[:-200] + bytes(64)) for packet in pictures("mjpeg", 150)]
+    units = converted("mjpeg", short)
+    assert len(units) >= 30
+    assert len(decoded(units)) == len(units)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([0, 1800, 3600, 90_000, -5, 2**33]), st.integers(1, 200)), max_size=80

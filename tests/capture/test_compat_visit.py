@@ -185,6 +185,19 @@ def test_arrivals_are_held_within_what_is_possible(world: World, ahead_ns: int) 
     assert all(earliest_ns <= p.boot_ns <= boot().boot_ns for p in placed)
 
 
+def test_pictures_that_are_missing_after_a_pause_are_missing_since_the_last_one(world: World) -> None:
+    units = clip(count=4).units
+    visit = world.visit(f"""
+{READY} order(); say(Opened(Codec.H264, 'MJPEG', 10.0)); units = {units!r}
+say(Unit(now(), 0, units[0])); time.sleep(0.7); say(Unit(now(), 63000, units[0], True))
+time.sleep(60)
+""")
+    world.pump(visit, seconds=1.2)
+    world.close(visit)
+    first, second = world.runs
+    assert second.lost_since_ns == first.units[0].boot_ns
+
+
 def test_what_is_converted_says_so_in_its_stats_and_in_its_file(world: World) -> None:
     visit = world.visit(spelt())
     world.pump(visit, seconds=0.8)

@@ -1,8 +1,8 @@
-"""GStreamer's RTSP server: three live streams, one over UDP only, one in MJPEG.
+"""GStreamer's RTSP server: live streams, one over UDP only, one in MJPEG, one in MPEG-4 from a file.
 
 Run by Debian's own Python, which has its bindings.
 
-    /usr/bin/python3 tests/field_rtsp/gst_server.py 8554
+    /usr/bin/python3 tests/field_rtsp/gst_server.py 8554 [FILE.mp4]
 """
 
 import sys
@@ -26,13 +26,16 @@ LAUNCH = {
     "/mjpeg": f"{SOURCE} ! jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 
+MPEG4 = "filesrc location={} ! qtdemux ! mpeg4videoparse config-interval=1 ! rtpmp4vpay name=pay0 pt=96"
+
 
 def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(sys.argv[1])
-    for path, launch in LAUNCH.items():
+    recorded = {"/mpeg4": MPEG4.format(sys.argv[2])} if len(sys.argv) > 2 else {}
+    for path, launch in {**LAUNCH, **recorded}.items():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {launch} )")
         factory.set_shared(True)

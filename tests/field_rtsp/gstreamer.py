@@ -25,10 +25,11 @@ def has_gstreamer() -> bool:
     )
 
 
-def gst_server() -> Server:
+def gst_server(mpeg4: Path | None = None) -> Server:
+    """`mpeg4` is a file of MPEG-4 Part 2, to be sent as if a camera did."""
     if not has_gstreamer():
         missing = "gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-{base,good,bad,ugly}"
         if os.environ.get("EDGE_AGENT_CI") == "1":
             pytest.fail(f"CI must have {missing}")
         pytest.skip(f"needs {missing}: apt-get install them to run this test")
-    return Server(lambda port: [DEBIAN_PYTHON, str(SCRIPT), str(port)])
+    return Server(lambda port: [DEBIAN_PYTHON, str(SCRIPT), str(port), *([str(mpeg4)] if mpeg4 else [])])
