@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -18,9 +19,11 @@ from edge_agent import config as configuration
 from edge_agent import log as logs
 from edge_agent.agent.chores import Chores
 from edge_agent.agent.config_watch import ConfigWatch
+from edge_agent.agent.device_clocks import DeviceClocks
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.owner import Owner
 from edge_agent.agent.parts import Parts, Uplink
+from edge_agent.agent.probes import PowerProbe, Probes
 from edge_agent.agent.reach import Reach
 from edge_agent.capture import lockout_file
 from edge_agent.capture.event_pool import EventPool
@@ -63,6 +66,7 @@ from edge_agent.uplink.settings import control_settings, media_settings
 
 log = logging.getLogger(__name__)
 
+MQTTS_PORT = 8883
 DISK_PATIENCE_S = 120  # a dying disk blocks in fdatasync for a minute; that is not a stuck thread
 SWITCH_INTERVAL_S = 0.0005  # one busy Python thread delays packets by 143 ms at the default, measured
 
@@ -114,6 +118,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         gather_s=config.capture.gather_ms / 1000,
         fragment_s=config.capture.fragment_ms / 1000,
         silence_s=config.capture.silence_s,
+        pulse_s=config.watch.pulse_s,
         gate=lockouts.lockouts,
     )
     return Parts(
@@ -137,7 +142,9 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         pictures=Pictures(clock, inbox),
         finder=Finder(config, clock, inbox, lockouts.lockouts),
         events=EventPool(clock, inbox, lockouts.lockouts),
-        reach=Reach(clock, inbox),
+        reach=Reach(clock, inbox, config.watch.knock_s),
+        probes=_probes(config, clock, inbox),
+        device_clocks=DeviceClocks(clock, inbox, lockouts.lockouts, every_s=config.watch.device_clock_s),
         chores=Chores(clock, inbox),
         uplink=_uplink(config, clock, inbox, box, ledger),
         notifier=notifier,
@@ -256,12 +263,27 @@ def _start(parts: Parts, config: Config) -> None:
     supervisor.start(parts.pictures, patience_s=60)
     supervisor.start(parts.capture)
     supervisor.start(parts.reach, patience_s=60)
+    supervisor.start(parts.probes, patience_s=60)
+    supervisor.start(parts.device_clocks, patience_s=60)
     supervisor.start(parts.finder, patience_s=300)
     supervisor.start(parts.events)
     if parts.uplink is not None:
         supervisor.start(parts.uplink.control, patience_s=60)
         supervisor.start(parts.uplink.media, patience_s=60)
     supervisor.start(ControlSocket(config.control_socket, parts.inbox.put, parts.clock))
+
+
+def _probes(config: Config, clock: Clock, inbox: BoundedInbox) -> Probes:
+    brokers = config.uplink.brokers if config.uplink.enabled else ()
+    where = urlsplit(brokers[0]) if brokers else None
+    return Probes(
+        clock,
+        inbox,
+        PowerProbe(clock, config.power.nut),
+        (where.hostname or "", where.port or MQTTS_PORT) if where else None,
+        power_every_s=config.watch.power_s,
+        net_every_s=config.watch.net_s,
+    )
 
 
 def _stop(parts: Parts, owner: Owner) -> None:

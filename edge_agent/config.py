@@ -195,6 +195,30 @@ class Snapshots(Model):
     quality: int = Field(80, ge=30, le=95)
 
 
+class Power(Model):
+    """Where mains power is told: `[ups@]host[:port]` of a UPS daemon (NUT), `auto` for one on this box."""
+
+    nut: str = "auto"
+
+    @field_validator("nut")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value not in ("auto", "off") and not re.match(r"^([\w.-]+@)?[\w.-]+(:\d{1,5})?$", value):
+            raise ValueError(f"{value!r} is not auto, off or [ups@]host[:port]")
+        return value
+
+
+class Watch(Model):
+    """How often the night watch looks. The defaults are what its rules were measured with."""
+
+    pulse_s: float = Field(10, ge=1, le=60)
+    picture_s: float = Field(10, ge=1, le=300)
+    knock_s: float = Field(5, ge=0.5, le=60)
+    power_s: float = Field(5, ge=0.5, le=60)
+    net_s: float = Field(30, ge=1, le=300)
+    device_clock_s: float = Field(300, ge=5, le=3600)
+
+
 class State(Model):
     directory: Path = Path("/var/lib/edge-agent")
     socket: Path | None = None  # default: <directory>/control.sock
@@ -211,6 +235,8 @@ class Config(Model):
     keys: Keys = Keys()
     uplink: Uplink = Uplink()
     snapshots: Snapshots = Snapshots()
+    power: Power = Power()
+    watch: Watch = Watch()
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
 
     @model_validator(mode="after")

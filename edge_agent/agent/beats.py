@@ -68,6 +68,7 @@ class Beats:
             step_s = (offset - self._offset_us) / 1e6
             log.warning("the wall clock was stepped by %.1f s", step_s)
             self._owner.journal.clock_step(step_s, int(now.trust))
+            self._owner.night.clock_stepped(now, step_s)
         self._offset_us = offset
 
     def _pet(self, seconds: float) -> None:

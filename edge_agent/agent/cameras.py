@@ -5,15 +5,18 @@ Main thread only. Decides; the owner acts on what is returned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from edge_agent.agent import senses
 from edge_agent.agent.reach import HostChecked
 from edge_agent.capture.device_events import DeviceEvent, EventKind
 from edge_agent.config import Capture, Config
 from edge_agent.events import StreamLost, StreamStarted
-from edge_agent.health import duty, policy, rules
-from edge_agent.health.rules import CameraHealth, Changed
+from edge_agent.health import duty, policy
+from edge_agent.health.camera import CameraWatch
+from edge_agent.health.decisions import Cause
+from edge_agent.health.signals import CameraKnown
 from edge_agent.model import Camera, Endpoint, Instant, Role, StreamKey
 
 # Why a camera may be dark, in words that follow "the recorder says:".
@@ -30,13 +33,21 @@ class Watched:
     """One camera. `checked` is the last knock on its host since it fell silent."""
 
     camera: Camera
-    health: CameraHealth
+    sight_of: Callable[[str], CameraWatch | None]
+    cause: Cause | None = None  # why it does not see, as it was told last
     streams: dict[Role, StreamStarted] = field(default_factory=dict)
     checked: HostChecked | None = None
     hints: dict[EventKind, DeviceEvent] = field(
         default_factory=dict
     )  # what its recorder says, still in force
     pictured: float = float("-inf")  # when it last showed itself unasked, monotonic seconds
+
+    @property
+    def health(self) -> CameraWatch:
+        """What the night watch knows of it."""
+        health = self.sight_of(self.camera.id)
+        assert health is not None, f"the night watch was never told of {self.camera.id}"
+        return health
 
     def endpoint(self, role: Role) -> Endpoint | None:
         return self.camera.main if role is Role.MAIN else self.camera.sub
@@ -52,13 +63,15 @@ class Wiring:
 
     stop: tuple[StreamKey, ...]
     start: tuple[tuple[StreamKey, Camera, Endpoint], ...]
+    known: tuple[CameraKnown, ...] = ()  # to tell the night watch first
 
 
 class Cameras:
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sight_of: Callable[[str], CameraWatch | None]) -> None:
+        """`sight_of(camera)` is the night watch's word, had once it was told of the camera."""
         self._config = config
+        self._sight_of = sight_of
         self._watched: dict[str, Watched] = {}
-        self._awake_ns = 0
         self.schedule = policy.demand(config).schedule
 
     def __iter__(self) -> Iterator[Watched]:
@@ -74,6 +87,7 @@ class Cameras:
         """Take what a recorder reports. Cameras it no longer reports stay: gone is a fact to watch."""
         stop: list[StreamKey] = []
         start: list[tuple[StreamKey, Camera, Endpoint]] = []
+        news: list[CameraKnown] = []
         for camera in cameras:
             known = self._watched.get(camera.id)
             before = opened(known.camera, self._config.capture) if known else {}
@@ -84,28 +98,41 @@ class Cameras:
                 key = StreamKey(camera.id, role)
                 stop += [key] if role in before else []
                 start += [(key, camera, after[role])] if role in after else []
-            self._remember(camera, known, frozenset(after), now)
-        return Wiring(tuple(stop), tuple(start))
+            news.append(senses.known(camera, tuple(sorted(after)), now))
+            if known is None:
+                self._watched[camera.id] = Watched(camera, self._sight_of)
+            else:
+                known.camera = camera
+        return Wiring(tuple(stop), tuple(start), tuple(news))
 
-    def started(self, fact: StreamStarted) -> Changed | None:
+    def started(self, fact: StreamStarted) -> None:
         watched = self._watched.get(fact.key.camera)
-        if watched is None:
-            return None
-        watched.streams[fact.key.role] = fact
-        watched.health, change = rules.stream_started(watched.health, fact.key.role, fact.at)
-        if change is not None:
+        if watched is not None:
+            watched.streams[fact.key.role] = fact
             watched.checked = None
-        return change
 
-    def lost(self, fact: StreamLost) -> Changed | None:
+    def lost(self, fact: StreamLost) -> None:
         watched = self._watched.get(fact.key.camera)
-        if watched is None:
-            return None
-        watched.streams.pop(fact.key.role, None)
-        watched.health, change = rules.stream_lost(
-            watched.health, fact.key.role, fact.since, fact.reason, fact.at, self._awake_ns
+        if watched is not None:
+            watched.streams.pop(fact.key.role, None)
+
+    def silent_hosts(self) -> frozenset[tuple[str, int]]:
+        """Where to knock: the hosts of cameras whose every stream was tried and gives nothing."""
+        return frozenset(
+            host
+            for watched in self._watched.values()
+            if not watched.health.flowing and watched.health.words and (host := watched.host())
         )
-        return change
+
+    def silent_recorders(self) -> frozenset[str]:
+        """Recorders without a camera that sends anything."""
+        speaking = {w.camera.recorder for w in self._watched.values() if w.health.flowing}
+        return frozenset({w.camera.recorder for w in self._watched.values()} - speaking)
+
+    def at(self, recorder: str, channel: int | None) -> list[Watched]:
+        """The camera at a recorder's channel; all of them for None."""
+        places = ((w, w.camera) for w in self._watched.values())
+        return [w for w, c in places if c.recorder == recorder and channel in (None, c.channel)]
 
     def checked(self, fact: HostChecked) -> None:
         for watched in self._watched.values():
@@ -116,10 +143,7 @@ class Cameras:
         """Keep what a recorder says of an input, or of itself for all its inputs. Motion is no hint."""
         if fact.kind not in HINTS:
             return
-        for watched in self._watched.values():
-            camera = watched.camera
-            if camera.recorder != fact.recorder or fact.channel not in (None, camera.channel):
-                continue
+        for watched in self.at(fact.recorder, fact.channel):
             if fact.active:
                 watched.hints[fact.kind] = fact
             else:
@@ -131,28 +155,8 @@ class Cameras:
             if watched.camera.recorder == recorder:
                 watched.hints.clear()
 
-    def woke(self, now: Instant) -> None:
-        """The box itself stood still until now: nobody is accused of that time."""
-        self._awake_ns = now.boot_ns
-
-    def tick(self, now: Instant) -> list[Changed]:
-        changes = []
-        for watched in self._watched.values():
-            watched.health, change = rules.tick(watched.health, now, self._awake_ns)
-            if change is not None:
-                changes.append(change)
-        return changes
-
     def due(self, watched: Watched, wall_us: int) -> bool:
         return duty.is_due(self.schedule.of(watched.camera.id), self.schedule.zone, wall_us)
-
-    def _remember(
-        self, camera: Camera, known: Watched | None, expected: frozenset[Role], now: Instant
-    ) -> None:
-        if known is not None:
-            known.camera = camera
-            return
-        self._watched[camera.id] = Watched(camera, rules.begin(camera.id, expected, now))
 
 
 def opened(camera: Camera, capture: Capture) -> dict[Role, Endpoint]:

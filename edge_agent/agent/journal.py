@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.agent.gaps import Gap
-from edge_agent.health.rules import Sight
+from edge_agent.health.decisions import Sight
 from edge_agent.ledger.leaf import CameraMark, mark
 from edge_agent.ledger.writer import LedgerWriter
 from edge_agent.model import Instant, StreamKey
@@ -23,6 +23,7 @@ MARKS = {
     Sight.UP: CameraMark.UP,
     Sight.SUSPECT: CameraMark.UP,  # not an outage until it has lasted
     Sight.DARK: CameraMark.LOST,
+    Sight.UNUSABLE: CameraMark.DARK,
     Sight.UNKNOWN: CameraMark.UNKNOWN,
 }
 
@@ -53,8 +54,17 @@ class Journal:
     def mark(self, segments: list[int], beacon: bytes, cameras: list[CameraMark], tips: bytes) -> None:
         self._ledger.append("mark", mark(self._run, segments, beacon, cameras, tips))
 
-    def camera(self, leaf: dict[str, Any]) -> None:
-        self._ledger.append("camera", leaf, urgent=True)
+    def camera(self, leaf: dict[str, Any], *, alarm: bool = True) -> None:
+        """`alarm` False: planned work explains it, so it may wait for the next batch."""
+        self._ledger.append("camera", leaf, urgent=alarm)
+
+    def incident(self, leaf: dict[str, Any], *, alarm: bool = True) -> None:
+        """One failure with all it took along: opened, told anew, or over."""
+        self._ledger.append("incident", leaf, urgent=alarm)
+
+    def work(self, leaf: dict[str, Any]) -> None:
+        """Planned work was announced."""
+        self._ledger.append("work", leaf, urgent=True)
 
     def gap(self, gap: Gap) -> None:
         """Recording of a stream paused; at most one leaf a stream and minute."""

@@ -6,7 +6,7 @@ Main thread only. Without a configured broker everything here is quietly a no-op
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
@@ -18,6 +18,7 @@ from edge_agent.events import Fact
 from edge_agent.host.alive import LastRun
 from edge_agent.ledger.leaf import RateLimitedLeaf
 from edge_agent.model import Role
+from edge_agent.seal.record import Record
 from edge_agent.uplink import messages
 from edge_agent.uplink.brief import Brief
 from edge_agent.uplink.facts import (
@@ -104,6 +105,10 @@ class LinkDesk:
             return False
         return self._uplink.control.send_snapshot(fact.key.camera, sealer.seal_still(fact.jpeg, fact.taken))
 
+    def publish_still(self, camera: str, records: Sequence[Record]) -> bool:
+        """Send a picture that is sealed already; False when it could not be queued."""
+        return self._uplink is not None and self._uplink.control.send_snapshot(camera, records)
+
     def refused(self, fact: CommandRefused) -> None:
         """A stranger's bytes share one leaf a minute; a known key's command has a leaf and a reply."""
         if not fact.kid:
@@ -150,6 +155,7 @@ class LinkDesk:
 
     def _link_up(self, fact: LinkUp) -> None:
         self._up, self._reason, self._broker = True, "", fact.broker
+        self._owner.parts.probes.link(up=True)
         self._brief.forget()
         if self._ledger is not None:
             self._ledger.link_up(fact.at.boot_ns / 1e9)
@@ -158,6 +164,7 @@ class LinkDesk:
 
     def _link_down(self, fact: LinkDown) -> None:
         self._up, self._reason = False, fact.reason
+        self._owner.parts.probes.link(up=False)
         if self._ledger is not None:
             self._ledger.link_down()
 

@@ -22,8 +22,11 @@ MAX_LEAVES = 100_000  # two months of quiet days; further back nobody scrolls
 Read = Callable[[int, int], list[bytes]]
 
 
+_BLIND = ("dark", "unusable")
+
+
 class OutageKind(StrEnum):
-    DARK = "dark"  # the camera did not see
+    DARK = "dark"  # the camera did not see, or showed nothing of the place
     OFF = "off"  # the agent did not run
 
 
@@ -87,7 +90,7 @@ def _tell(walked: Iterable[Leaf], camera: str) -> list[Outage]:
         elif leaf.kind == "camera" and leaf.data.get("camera") == camera:
             if dark is not None:
                 found.append(_ended(dark, _moment(leaf, "since")))
-            elif leaf.data.get("state") == "up" and leaf.data.get("before") == "dark":
+            elif leaf.data.get("state") == "up" and leaf.data.get("before") in _BLIND:
                 found.append(_dark(leaf, "before_since", _moment(leaf, "since")))
             dark = None if leaf.data.get("state") == "up" else _dark(leaf, "since", None)
         alive_us = leaf.at.wall_us

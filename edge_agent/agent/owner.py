@@ -23,11 +23,12 @@ from edge_agent.agent.gaps import Gaps
 from edge_agent.agent.jobs import Jobs, snapshots_wanted
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.link import LinkDesk
+from edge_agent.agent.night import NightDesk
 from edge_agent.agent.nights import NightsDesk
 from edge_agent.agent.parts import Parts
 from edge_agent.agent.policy import PolicyDesk
 from edge_agent.agent.reach import HostChecked
-from edge_agent.agent.reports import RecorderView, change_leaf
+from edge_agent.agent.reports import RecorderView
 from edge_agent.agent.snapshots import SnapshotDesk
 from edge_agent.agent.viewings import Viewings
 from edge_agent.capture.compat import StreamConverted
@@ -35,7 +36,8 @@ from edge_agent.capture.device_events import DeviceEvent, EventsLost
 from edge_agent.capture.pictures import DecodingQuarantined, PictureFailed, PictureReady
 from edge_agent.errors import DeviceError
 from edge_agent.events import Fact, StreamLost, StreamStarted, WorkerFailed
-from edge_agent.health.rules import Changed, Sight
+from edge_agent.health.decisions import Sight
+from edge_agent.health.watch import NightWatch
 from edge_agent.host.control import ControlAsked
 from edge_agent.model import Camera, StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
@@ -53,7 +55,8 @@ REDISCOVER_PAUSE_S = 60.0
 class Owner:
     def __init__(self, parts: Parts, config_watch: ConfigWatch) -> None:
         self.parts = parts
-        self.cameras = Cameras(parts.config)
+        watch = NightWatch()
+        self.cameras = Cameras(parts.config, watch.state)
         self.recorders: dict[str, RecorderView] = {}
         self.stream_ids: dict[StreamKey, bytes] = {}
         self.journal = Journal(parts.ledger, parts.run_id)
@@ -69,6 +72,7 @@ class Owner:
         self.snapshots = SnapshotDesk(
             parts.capture, parts.pictures, parts.clock, parts.config.snapshots.quality
         )
+        self.night = NightDesk(self, watch)
         self._config_watch = config_watch
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)
@@ -102,6 +106,7 @@ class Owner:
     def run(self, stop: Event) -> None:
         """Until `stop`: react to facts, let time pass."""
         self.journal.boot(self._last.ending.value, self._last.alive)
+        self.night.begin(self._last)
         self._wire(self.cameras.admit(self._cameras_of_last_time(), self.parts.clock.now()))
         self._turned_ns = self.parts.clock.now().boot_ns
         while not stop.is_set():
@@ -123,24 +128,25 @@ class Owner:
         self._turned_ns = now.boot_ns
         if stood_s > STANDSTILL_S:
             log.error("the agent itself stood still for %.0f s", stood_s)
-            self.cameras.woke(now)
             self.journal.stood_still(stood_s)
+            self.night.stood_still(now, stood_s)
 
     def goodbye(self) -> None:
         """An orderly end: the last leaf, while the ledger still runs."""
+        self.night.goodbye()
         self.journal.stop("stopped")
 
     def react(self, fact: Fact) -> None:
         reaction = self._reactions.get(type(fact))
         if reaction is not None:
             reaction(fact)
+        self.night.sense(fact)
 
     def tick(self) -> None:
-        for change in self.cameras.tick(self.parts.clock.now()):
-            self._changed(change)
+        now = self.parts.clock.now()
+        self.night.tick(now)
         self.link.tick()
         self._jobs.run_due()
-        now = self.parts.clock.now()
         self.nights.tick(now)
         self.backup.tick(now.boot_ns / 1e9)
         self._keep_lockouts()
@@ -172,6 +178,7 @@ class Owner:
             self.journal.recorder(fact.recorder, fact.address, "", "answers again")
         if fact.events is not None:
             self.parts.events.watch(fact.events)
+            self.parts.device_clocks.watch(fact.recorder, fact.events.address, fact.events.port)
         self._wire(wiring)
 
     def _camera_placed(self, fact: CameraPlaced) -> None:
@@ -207,6 +214,7 @@ class Owner:
 
     def _wire(self, wiring: Wiring) -> None:
         """Carry out what `Cameras.admit` decided, and tell the command centre who is here."""
+        self.night.know(wiring.known)
         for key in wiring.stop:
             self.parts.capture.stop_stream(key)
         for key, camera, endpoint in wiring.start:
@@ -241,33 +249,17 @@ class Owner:
 
     def _stream_started(self, fact: StreamStarted) -> None:
         self.gaps.started(fact)
-        self._settle(self.cameras.started(fact))
+        watched = self.cameras.get(fact.key.camera)
+        if watched is not None and watched.camera.recorder in self.cameras.silent_recorders():
+            self.parts.device_clocks.ask_now(watched.camera.recorder)  # it is back: since when does it run?
+        self.cameras.started(fact)
 
     def _stream_lost(self, fact: StreamLost) -> None:
         self.footage.stream_lost(self.stream_ids.get(fact.key), fact.key.role)
         self.gaps.lost(fact)
-        self._settle(self.cameras.lost(fact))
-        watched = self.cameras.get(fact.key.camera)
-        if watched is not None and not watched.health.flowing and (host := watched.host()):
-            self.parts.reach.check(*host)
+        self.cameras.lost(fact)
 
-    def _settle(self, change: Changed | None) -> None:
-        if change is not None:
-            self._changed(change)
-
-    def _changed(self, change: Changed) -> None:
-        """Suspicion is not told; darkness, and sight after darkness, are."""
-        watched = self.cameras.get(change.health.camera)
-        if watched is None or not _worth_telling(change):
-            return
-        leaf = change_leaf(change, watched, self._due(watched))
-        level = logging.INFO if change.health.state is Sight.UP else logging.WARNING
-        log.log(level, "%s: %s since %s", leaf["camera"], leaf["text"], leaf["since"])
-        self.journal.camera(leaf)
-        if change.health.state is Sight.UP:
-            self._take_first_snapshot(watched)
-
-    def _take_first_snapshot(self, watched: Watched) -> None:
+    def take_first_snapshot(self, watched: Watched) -> None:
         """A camera that begins to see shows itself; one that flaps does not fill the link with pictures."""
         now = self.parts.clock.monotonic()
         if snapshots_wanted(self.parts.config) and now - watched.pictured > FIRST_PICTURE_EVERY_S:
@@ -277,9 +269,6 @@ class Owner:
     def _publish_snapshot_of(self, watched: Watched) -> None:
         camera = watched.camera.id
         self.snapshots.ask(camera, self.link.publish_snapshot, lambda why: log.info("%s", why))
-
-    def _due(self, watched: Watched) -> bool:
-        return self.cameras.due(watched, self.parts.clock.now().wall_us)
 
     def _decoding_quarantined(self, fact: DecodingQuarantined) -> None:
         log.error("%s: %s", fact.key, fact.reason)
@@ -311,9 +300,3 @@ class Owner:
 
     def _worker_failed(self, fact: WorkerFailed) -> None:
         self.journal.worker_failed(fact.worker, fact.reason)
-
-
-def _worth_telling(change: Changed) -> bool:
-    """A suspicion is not a change, and neither is a hiccup (up, suspect, up)."""
-    before, after = change.before, change.health.state
-    return after is not Sight.SUSPECT and not (before is Sight.SUSPECT and after is Sight.UP)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.agent.chores import Chores
+from edge_agent.agent.device_clocks import DeviceClocks
 from edge_agent.agent.finder import Finder
+from edge_agent.agent.probes import Probes
 from edge_agent.agent.reach import Reach
 from edge_agent.capture.event_pool import EventPool
 from edge_agent.capture.lockout_file import LockoutFile
@@ -59,6 +61,8 @@ class Parts:
     finder: Finder
     events: EventPool
     reach: Reach
+    probes: Probes
+    device_clocks: DeviceClocks
     chores: Chores
     uplink: Uplink | None
     notifier: Notifier

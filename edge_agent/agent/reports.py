@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from edge_agent.agent.cameras import HINTS, Cameras, Watched
 from edge_agent.agent.finder import RecorderFailed, RecorderFound
 from edge_agent.capture.ports import StreamStats
-from edge_agent.health.rules import Changed, Sight
+from edge_agent.health.decisions import CameraTurned, IncidentTold, Scope, Sight, Verdict
 from edge_agent.model import Instant, Role, StreamKey
 from edge_agent.uplink.messages import CameraInfo, CameraState, timestamp
 
@@ -19,7 +19,38 @@ _SENTENCES = {
     Sight.UP: "is seeing",
     Sight.SUSPECT: "sends nothing; waiting",
     Sight.DARK: "stopped sending",
+    Sight.UNUSABLE: "sends no usable picture",
     Sight.UNKNOWN: "is not known yet",
+}
+# What was observed, never who did it.
+_WORDS = {
+    Verdict.POWER_CUT: "mains power failed",
+    Verdict.BOX_POWER_LOST: "the box lost power or was reset",
+    Verdict.BOX_SHUTDOWN: "the box was shut down",
+    Verdict.AGENT_STOPPED: "the agent was stopped",
+    Verdict.AGENT_KILLED: "the agent ended without a farewell",
+    Verdict.DVR_OFF_MAINS_PRESENT: "the recorder is off, mains power is present",
+    Verdict.DVR_OFF: "the recorder is off or its network is unplugged",
+    Verdict.DVR_UNREACHABLE: "the recorder cannot be reached",
+    Verdict.DVR_REBOOT: "the recorder restarted",
+    Verdict.DVR_REFUSES: "the recorder is on and refuses connections",
+    Verdict.ALL_CAMERAS_OFF: "all cameras of a running recorder are off",
+    Verdict.CAMERA_LOST: "the camera is lost, its recorder runs",
+    Verdict.NO_SIGNAL_SLATE: "the recorder shows NO VIDEO",
+    Verdict.BLACK: "the picture is black",
+    Verdict.STREAM_REFUSED: "the device refuses the stream",
+    Verdict.LOGIN_REFUSED: "the device refuses our password",
+    Verdict.RECORDING_STOPPED: "the recorder does not record",
+    Verdict.LAN_DOWN: "the box's own network cable has no link",
+    Verdict.WAN_DOWN: "the way to the command centre is down",
+    Verdict.BROKER_DOWN: "the command centre does not answer",
+    Verdict.CLOCK_STEP: "a clock was set",
+    Verdict.BOX_STOOD_STILL: "the box itself stood still",
+    Verdict.UNDETERMINED: "why is not known",
+    Verdict.COVERED: "the lens is covered",
+    Verdict.BLURRED: "the picture is blurred",
+    Verdict.MOVED: "the camera was moved",
+    Verdict.FROZEN: "the picture stands still",
 }
 
 
@@ -66,47 +97,69 @@ def camera_states(cameras: Cameras, now: Instant) -> tuple[CameraState, ...]:
             since=timestamp(w.health.since.wall_us),
             due=cameras.due(w, now.wall_us),
             cause="" if w.health.state is Sight.UP else cause(w),
+            verdict=w.cause.verdict.value if w.cause and w.health.state is not Sight.UP else "",
+            incident=w.health.incident,
         )
         for w in cameras
     )
 
 
 def cause(watched: Watched) -> str:
-    """What is known of a camera that does not see: the streams' words, and whether its host answers."""
-    parts = [watched.health.reason]
-    if watched.checked is not None:
-        checked = watched.checked
-        parts.append(f"{checked.host}:{checked.port} {checked.detail}")
+    """What is known of a camera that does not see: what it shows, or the streams' words and its host's."""
+    if watched.health.state is Sight.UNUSABLE and watched.cause is not None:
+        parts = [evidence.says for evidence in watched.cause.evidence]
+    else:
+        parts = [watched.health.reason]
+        if watched.checked is not None:
+            checked = watched.checked
+            parts.append(f"{checked.host}:{checked.port} {checked.detail}")
     said = [words for kind, words in HINTS.items() if kind in watched.hints]
     if said:
         parts.append("the recorder says: " + ", ".join(said))
-    return "; ".join(p for p in parts if p)[:512]
+    return "; ".join(p.rstrip(".") for p in parts if p)[:512]
 
 
-def change_leaf(change: Changed, watched: Watched, due: bool) -> dict[str, Any]:
-    """The data of a `camera` leaf: which camera, since when, what was checked. Never a guess at who."""
-    health = change.health
-    leaf: dict[str, Any] = {
-        "camera": health.camera,
-        "state": health.state.value,
-        "since": timestamp(health.since.wall_us),
-        "before": change.before.value,
-        "due": due,
-        "text": sentence(change, watched),
-    }
-    if health.state is not Sight.UP:
+def why(watched: Watched) -> str:
+    """The verdict for people at the box: `no_signal_slate (85 %)`; empty while the camera sees."""
+    told = watched.cause
+    if told is None or watched.health.state is Sight.UP:
+        return ""
+    return f"{told.verdict.value} ({told.confidence} %)"
+
+
+def turned_leaf(turn: CameraTurned, watched: Watched, due: bool) -> dict[str, Any]:
+    """The data of a `camera` leaf: which camera, since when, why as far as it is known; never who."""
+    leaf: dict[str, Any] = {**turn.to_leaf(), "due": due, "text": sentence(turn, watched)}
+    if turn.state is not Sight.UP:
         leaf["cause"] = cause(watched)
         leaf["hints"] = sorted(kind.value for kind in watched.hints)
         leaf["host_reachable"] = watched.checked.reachable if watched.checked else None
-    else:
-        leaf["before_since"] = timestamp(change.before_since.wall_us)
     return leaf
 
 
-def sentence(change: Changed, watched: Watched) -> str:
+def incident_leaf(told: IncidentTold, names: dict[str, str]) -> dict[str, Any]:
+    """The data of an `incident` leaf, with a sentence; `names` are what people call the cameras."""
+    return {**told.to_leaf(), "text": incident_sentence(told, names)}
+
+
+def sentence(turn: CameraTurned, watched: Watched) -> str:
     name = watched.camera.name or watched.camera.id
-    again = " again" if change.health.state is Sight.UP and change.before is not Sight.UNKNOWN else ""
-    return f"{name} {_SENTENCES[change.health.state]}{again}"[:256]
+    again = " again" if turn.state is Sight.UP and turn.before is not Sight.UNKNOWN else ""
+    verdict = turn.cause.verdict if turn.cause and turn.state is not Sight.UP else None
+    return f"{name} {_SENTENCES[turn.state]}{again}{': ' + _WORDS[verdict] if verdict else ''}"[:256]
+
+
+def incident_sentence(told: IncidentTold, names: dict[str, str]) -> str:
+    incident = told.incident
+    what = _WORDS[incident.cause.verdict]
+    count = len(incident.cameras)
+    if told.into:
+        return f"{what}: part of incident {told.into}"[:256]
+    over = "over: " if incident.until is not None else ""
+    where = f", {incident.subject}" if incident.scope is Scope.RECORDER else ""
+    listed = ", ".join(names.get(camera, camera) for camera in incident.cameras[:4])
+    more = f" and {count - 4} more" if count > 4 else ""
+    return f"{over}{what}{where}{': ' + listed + more if count else ''}"[:256]
 
 
 def status_cameras(cameras: Cameras, stats: dict[StreamKey, StreamStats], zone: str) -> list[dict[str, Any]]:
@@ -121,6 +174,8 @@ def status_cameras(cameras: Cameras, stats: dict[StreamKey, StreamStats], zone: 
             "since": local_time(w.health.since.wall_us, zone),
             "since_us": w.health.since.wall_us,
             "reason": "" if w.health.state is Sight.UP else cause(w),
+            "why": why(w),
+            "incident": w.health.incident,
             "streams": {
                 role.value: _stream(stats[key])
                 for role in w.streams

@@ -104,13 +104,15 @@ class BirthData(Model):
 
 
 class CameraState(Model):
-    """`state` is a word of the health rules, e.g. `seeing`, `dark`, `lost`."""
+    """`state` is up, suspect, dark, unusable or unknown; `verdict` and `incident` say why and with whom."""
 
     id: CameraName
     state: Name
     since: Timestamp | None = None
     due: bool = True  # must be on now
     cause: Text = ""
+    verdict: Name = ""
+    incident: Name = ""
 
 
 class RingState(Model):

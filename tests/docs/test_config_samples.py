@@ -27,6 +27,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[keys]": config.Keys,
     "[uplink]": config.Uplink,
     "[snapshots]": config.Snapshots,
+    "[power]": config.Power,
+    "[watch]": config.Watch,
     "[state]": config.State,
 }
 
