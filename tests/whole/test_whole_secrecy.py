@@ -64,3 +64,11 @@ def test_no_credential_is_logged_or_sent(watcher: Any) -> None:
     assert secret not in logs
     assert secret not in b"".join(watcher.payloads)
     assert secret not in b"".join(p.read_bytes() for p in (watcher.city.layout.agent / "ledger").iterdir())
+
+
+def test_the_daemon_cannot_leave_a_core_dump(watcher: Any) -> None:
+    """Its memory holds keys and pictures; what `forbid_core_dumps` does is lasting and can be seen."""
+    proc = Path("/proc", str(watcher.city.agent.pid))
+    limits = (proc / "limits").read_text(encoding="ascii")
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert line.split()[4:6] == ["0", "0"]
