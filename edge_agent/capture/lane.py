@@ -147,7 +147,7 @@ class Lane:
         self._visit = Visit(
             self.spec.endpoint, self._selector, self, take, self._pace, now, floor_ns, self._gate
         )
-        self._budget.begun(self._server, self.spec.key)
+        self._budget.begun(self._server, self.spec.key, now.boot_ns / 1e9)
 
     def _has_room(self, now: Instant) -> bool:
         return self._budget.may_begin(self._server, self.spec.key, now.boot_ns / 1e9)

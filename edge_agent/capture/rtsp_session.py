@@ -27,7 +27,7 @@ OPTIONS_PATIENCE_S = 1.5  # some DVRs never answer OPTIONS; DESCRIBE is asked wi
 LONGEST_KEEPALIVE_S = 25.0
 KEEPALIVE_CLAIM_S = 1.0  # a device that never answers keep-alives must not hold up the other streams
 TURN_S = 0.05  # how often we ask whether it is our turn to log in
-LONGEST_TURN_S = 15.0
+LONGEST_TURN_S = 30.0  # 32 streams, two at a time, at a recorder that takes a second and more for each
 _MOST_UNANSWERED = 64
 
 

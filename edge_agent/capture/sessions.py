@@ -14,6 +14,7 @@ from edge_agent.model import Role, StreamKey
 RETRY_S = {Role.MAIN: 10.0, Role.SUB: 600.0}
 FREEING_S = 3.0  # until a session that was given up is free
 HOLD_S = 60.0  # a sub that was paused, or may have been one session too many, stays away so long
+LOGIN_S = 10.0  # so long a main stream that was begun is taken to be still logging in, and subs wait for it
 DOUBTS = 2  # refusals in a row that may have meant the limit, before a sub is paused to find out
 
 
@@ -40,6 +41,13 @@ class _Host:
     given_s: dict[StreamKey, float] = field(default_factory=dict)  # a sub was paused for this main stream
     room_made_s: dict[StreamKey, float] = field(default_factory=dict)  # a sub was paused for this main
     doubts: dict[StreamKey, int] = field(default_factory=dict)
+    coming_s: dict[StreamKey, float] = field(default_factory=dict)  # main streams that do not play yet
+    behind_s: dict[StreamKey, float] = field(default_factory=dict)  # subs that wait for them, since then
+
+    def begins_later(self, sub: StreamKey, now_s: float) -> bool:
+        """A main stream logs in first; the password goes to two at a time, a slow recorder takes seconds."""
+        logging_in = any(0 <= now_s - s < LOGIN_S for s in self.coming_s.values())
+        return logging_in and now_s - self.behind_s.setdefault(sub, now_s) < LOGIN_S
 
 
 class SessionBudget:
@@ -56,22 +64,30 @@ class SessionBudget:
         if now_s < at.held_until_s.get(key, 0.0):
             return False
         promised = sum(1 for s in at.promised_s.values() if now_s - s < HOLD_S) if key.role is Role.SUB else 0
-        if at.limit is None or len(at.holders) + promised < at.limit:
-            return True
-        return now_s - at.learnt_s >= RETRY_S[key.role]
+        room = at.limit is None or len(at.holders) + promised < at.limit
+        if not room and now_s - at.learnt_s < RETRY_S[key.role]:
+            return False
+        return key.role is Role.MAIN or not at.begins_later(key, now_s)
 
-    def begun(self, host: str, key: StreamKey) -> None:
-        self._of(host).holders.add(key)
-        self._of(host).promised_s.pop(key, None)
+    def begun(self, host: str, key: StreamKey, now_s: float) -> None:
+        at = self._of(host)
+        at.holders.add(key)
+        if key.role is Role.MAIN:
+            at.coming_s[key] = now_s
+        at.promised_s.pop(key, None)
+        at.behind_s.pop(key, None)
 
     def ended(self, host: str, key: StreamKey) -> None:
-        self._of(host).holders.discard(key)
-        self._of(host).playing.discard(key)
+        at = self._of(host)
+        at.holders.discard(key)
+        at.playing.discard(key)
+        at.coming_s.pop(key, None)
 
     def played(self, host: str, key: StreamKey, now_s: float) -> None:
         """Packets come. If a sub was paused for it, the recorder's limit is known now."""
         at = self._of(host)
         at.playing.add(key)
+        at.coming_s.pop(key, None)
         at.doubts.pop(key, None)
         at.held_until_s.pop(StreamKey(key.camera, Role.SUB), None)  # the input lives
         if at.room_made_s.pop(key, None) is not None and at.limit is None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edge_agent.capture.sessions import (
     HOLD_S,
+    LOGIN_S,
     RETRY_S,
     MaybeSessionLimit,
     NeverPlayed,
@@ -30,7 +31,7 @@ def sub(number: int) -> StreamKey:
 def playing(*keys: StreamKey) -> SessionBudget:
     budget = SessionBudget()
     for key in keys:
-        budget.begun(HOST, key)
+        budget.begun(HOST, key, 0)
         budget.played(HOST, key, 0)
     return budget
 
@@ -56,6 +57,28 @@ def test_a_refused_sub_waits_ten_minutes_and_a_main_stream_ten_seconds() -> None
     assert budget.may_begin(HOST, main(3), 10 + RETRY_S[Role.MAIN])
 
 
+def test_subs_log_in_after_the_main_streams() -> None:
+    budget = SessionBudget()
+    for key in (main(1), main(2)):
+        budget.begun(HOST, key, 0)
+    assert not budget.may_begin(HOST, sub(1), 0)
+
+    budget.played(HOST, main(1), 1)
+    assert not budget.may_begin(HOST, sub(1), 1)
+    budget.ended(HOST, main(2))
+
+    assert budget.may_begin(HOST, sub(1), 2)
+
+
+def test_a_sub_waits_ten_seconds_for_main_streams_that_never_play() -> None:
+    budget = SessionBudget()
+    for now_s in range(0, 10):
+        budget.begun(HOST, main(now_s), now_s)
+        assert not budget.may_begin(HOST, sub(1), now_s)
+
+    assert budget.may_begin(HOST, sub(1), LOGIN_S)
+
+
 def test_recorders_do_not_share_their_limits() -> None:
     budget = playing(main(1))
     budget.refused(HOST, main(2), SessionLimitReached("453"), 10)
@@ -79,7 +102,7 @@ def test_a_main_stream_that_plays_in_a_subs_place_teaches_the_limit() -> None:
     assert budget.refused(HOST, main(2), error, 2) == sub(1)
     budget.ended(HOST, sub(1))
 
-    budget.begun(HOST, main(2))
+    budget.begun(HOST, main(2), 6)
     budget.played(HOST, main(2), 3)
 
     assert budget.limit(HOST) == 2
@@ -109,7 +132,7 @@ def test_whatever_happens_no_stream_is_barred_for_ever(steps: list[tuple[int, Ro
         now += 1
         key = StreamKey(f"cam-{number}", role)
         if budget.may_begin(HOST, key, now):
-            budget.begun(HOST, key)
+            budget.begun(HOST, key, now)
             if what == 0:
                 budget.played(HOST, key, now)
             else:

@@ -22,7 +22,7 @@ from edge_agent.capture.web import TIMEOUT_S
 from edge_agent.clock import SystemClock
 from edge_agent.demo.dvr.client import VirtualDvr
 from edge_agent.errors import DeviceError
-from edge_agent.events import BoundedInbox
+from edge_agent.events import BoundedInbox, StreamStarted
 from edge_agent.model import Credentials, Role
 from edge_agent.seal.keys import BoxKey
 from edge_agent.supervisor import Worker
@@ -490,6 +490,20 @@ def test_case_14_odd_topics_are_understood(dvr: VirtualDvr, listen: Callable[[],
 # A recorder that allows few sessions.
 
 
+def test_main_streams_log_in_before_subs_at_a_recorder_that_thinks_long(
+    dvr: VirtualDvr, lockouts: Lockouts, eyes: Eyes
+) -> None:
+    """Two logins at a time, however many streams there are: what is recorded goes first."""
+    dvr.control.set_device(login_s=0.4)
+
+    eyes.open(dvr)
+
+    eventually(lambda: eyes.states().count("playing") == 8, 15, "eight streams")
+    began = [fact.key.role for fact in eyes.told() if isinstance(fact, StreamStarted)]
+    assert began == [Role.MAIN] * 4 + [Role.SUB] * 4
+    assert wrong(dvr) == 0
+
+
 @pytest.mark.parametrize("refusal", ["453", "403", "silent"])
 def test_a_session_limit_is_learnt_and_main_streams_go_first(
     dvr: VirtualDvr, lockouts: Lockouts, look: Callable[..., Eyes], refusal: str
@@ -506,6 +520,8 @@ def test_a_session_limit_is_learnt_and_main_streams_go_first(
     eventually(lambda: playing(Role.MAIN) == 4, 25, "four main streams")
     eventually(lambda: dvr.control.sessions() <= 5 or refusal == "silent", 5, "five sessions")
     if refusal == "453":
+        eventually(lambda: playing(Role.SUB) == 1, 10, "one sub")
+        time.sleep(1)  # the other subs have been refused by now
         asked = dvr.control.count("rtsp_setup")
         time.sleep(2)
         assert dvr.control.count("rtsp_setup") == asked

@@ -121,6 +121,7 @@ class DeviceFaults:
     session_refusal: SessionRefusal = SessionRefusal.BANDWIDTH
     session_timeout_s: float = 60.0  # without any request or RTCP the session is cut (RFC 2326 section 12.37)
     rtsp: RtspManners = RtspManners.GOOD
+    login_s: float = 0.0  # how long it thinks over each login
     paths_open: bool = False  # a stream that is not there is 404 before any password is asked for
     sha256: bool = False  # offer SHA-256 beside MD5
     nonce_life_s: float = 0.0  # 0: nonces live with the process

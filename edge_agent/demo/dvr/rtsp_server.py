@@ -69,6 +69,8 @@ class RtspConnection:
         if manners in _MUTE or (manners is RtspManners.NEVER_PLAYS and request.method == "PLAY"):
             return
         self._recorder.counts[f"rtsp_{request.method.lower()}"] += 1
+        if request.method == "DESCRIBE" and request.headers.get("authorization"):
+            await asyncio.sleep(self._recorder.faults.device.login_s)
         honest = self._refusal(request) or await self._answer(request)
         response = self._recorder.skin.dress(self._stream(request) or self.name, request, honest)
         if response is None:
