@@ -102,7 +102,7 @@ def test_a_main_stream_that_plays_in_a_subs_place_teaches_the_limit() -> None:
     assert budget.refused(HOST, main(2), error, 2) == sub(1)
     budget.ended(HOST, sub(1))
 
-    budget.begun(HOST, main(2), 6)
+    budget.begun(HOST, main(2), 2)
     budget.played(HOST, main(2), 3)
 
     assert budget.limit(HOST) == 2
