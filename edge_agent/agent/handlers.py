@@ -31,6 +31,7 @@ from edge_agent.uplink.operations import (
     PlaybackStartArgs,
     PlaybackStopArgs,
     RangeArgs,
+    WorkArgs,
 )
 from edge_agent.uplink.playback import END_OF_FOOTAGE, LEASE_RAN_OUT, STOPPED
 
@@ -224,6 +225,15 @@ def _rediscover(owner: Owner, task: Task) -> None:
     task.done()
 
 
+def _work_announce(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, WorkArgs)
+    for camera in args.cameras:
+        _known(owner, camera)
+    owner.night.announce(args.cameras, args.minutes, args.reason, task.command.operator)
+    task.done()
+
+
 def _diagnose(owner: Owner, task: Task) -> None:
     task.done(**local.status(owner))
 
@@ -257,6 +267,7 @@ _HANDLERS: dict[str, Callable[[Owner, Task], None]] = {
     "ring.coverage": _coverage,
     "cameras.list": _cameras_list,
     "cameras.rediscover": _rediscover,
+    "work.announce": _work_announce,
     "diagnose": _diagnose,
     "clock.report": _clock_report,
 }

@@ -6,10 +6,13 @@ import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from edge_agent import __version__
 from edge_agent.agent import reports
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.host.control import ControlAsked
+from edge_agent.uplink.operations import WorkArgs
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner
@@ -100,9 +103,27 @@ def _exported(owner: Owner, asked: ControlAsked) -> None:
     asked.reply.result({})
 
 
+def _work(owner: Owner, asked: ControlAsked) -> None:
+    """Planned work, announced at the box. `cameras` empty: all; 0 minutes end it."""
+    try:
+        work = WorkArgs.model_validate(asked.args)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        asked.reply.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return
+    unknown = [camera for camera in work.cameras if owner.cameras.get(camera) is None]
+    if unknown:
+        known = ", ".join(w.camera.id for w in owner.cameras) or "none"
+        asked.reply.refuse(f"no camera {', '.join(unknown)}; known: {known}")
+        return
+    owner.night.announce(work.cameras, work.minutes, work.reason, f"local {asked.peer}")
+    asked.reply.result({})
+
+
 _OPERATIONS: dict[str, Callable[[Owner, ControlAsked], None]] = {
     "status": _status,
     "snapshot": _snapshot,
     "rediscover": _rediscover,
+    "work": _work,
     "exported": _exported,
 }

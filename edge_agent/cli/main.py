@@ -23,6 +23,7 @@ from edge_agent.cli import (
     ring,
     tools,
     verify,
+    work,
 )
 from edge_agent.cli.entry import CONFIG_VARIABLE, DEFAULT_CONFIG
 
@@ -60,6 +61,7 @@ def _options(
 app.command()(local.run)
 app.command()(local.status)
 app.command()(local.snapshot)
+app.command()(work.work)
 app.command()(discover.discover)
 app.command()(city.demo)
 app.command()(ledger.audit)

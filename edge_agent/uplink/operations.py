@@ -103,6 +103,14 @@ class ReleaseArgs(Args):
     case: Annotated[str, Field(min_length=1, max_length=64)]
 
 
+class WorkArgs(Args):
+    """`cameras` empty: all of the site. At most a week ahead; 0 minutes end what was announced."""
+
+    cameras: Annotated[tuple[Camera, ...], Field(max_length=64, strict=False)] = ()
+    minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)]
+    reason: Annotated[str, Field(min_length=3, max_length=200)]
+
+
 class UpdateArgs(Args):
     version: Annotated[str, Field(min_length=1, max_length=32)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -137,6 +145,7 @@ OPERATIONS: dict[str, Operation] = {
     "ring.release": Operation(ReleaseArgs, _ANYONE, durable=True, signatures=2),
     "cameras.list": Operation(NoArgs, _ANYONE),
     "cameras.rediscover": Operation(NoArgs, _SERVICE),
+    "work.announce": Operation(WorkArgs, _ANYONE),
     "config.report": Operation(NoArgs, _SERVICE),
     "diagnose": Operation(NoArgs, _ANYONE),
     "clock.report": Operation(NoArgs, _ANYONE),
