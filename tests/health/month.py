@@ -24,8 +24,8 @@ CAMERAS = 16
 REBOOT_AT_S = 3 * HOUR_S
 
 
-def shop() -> Shop:
-    return Shop(cameras=CAMERAS, ups=True, seed=7)
+def shop(look_s: float) -> Shop:
+    return Shop(cameras=CAMERAS, ups=True, seed=7, look_s=look_s)
 
 
 def steps(days: int, seed: int = 7) -> list[Step]:
@@ -37,18 +37,18 @@ def steps(days: int, seed: int = 7) -> list[Step]:
     return sorted(found, key=lambda step: step[0])
 
 
-def signals(days: int) -> Iterator[Signal]:
+def signals(days: int, look_s: float) -> Iterator[Signal]:
     """As the senses give them: eight million in a month."""
-    world = World(shop())
+    world = World(shop(look_s))
     for second, do in steps(days):
         world.at(second, lambda do=do: do(world))  # type: ignore[misc]
     return world.signals(days * DAY_S)
 
 
-def record(days: int) -> list[bytes]:
+def record(days: int, look_s: float = 10.0) -> list[bytes]:
     """The signal log that a box keeps of it."""
     condenser, watch, log = Condenser(), NightWatch(), []
-    for signal in signals(days):
+    for signal in signals(days, look_s):
         if condenser.keep(signal):
             log.append(signal_log.encode(signal, watch.now_ns))
             watch.observe(signal)

@@ -39,7 +39,6 @@ NOTICED_S = 5.0
 RECONNECT_S = 1.0
 RETRY_S = 20.0
 KNOCK_S = 30.0
-LOOK_S = 10.0
 POLL_S = 10.0
 CLOCK_S = 300.0
 HOST = "192.168.1.64"
@@ -64,6 +63,7 @@ class Shop:
     smart: bool = False  # smart codec: what is between keyframes of a still scene collapses
     measured: bool = True  # pictures are decoded and measured
     seed: int = 1
+    look_s: float = 10.0  # how often each camera is measured
 
 
 class Cam:
@@ -169,7 +169,7 @@ class World:
             cam.flowing = cam.told = False
             cam.last, cam.change = self.now, cam.change + 1
             self._notice_later(cam)
-            self.at(self.now + LOOK_S * cam.number / (len(self.cams) + 1), self._looks(cam))
+            self.at(self.now + self.shop.look_s * cam.number / (len(self.cams) + 1), self._looks(cam))
         self._knocking = False
         self.at(self.now + 0.5, self._while_running(POLL_S, self._poll))
         self.at(self.now + 1.0, self._while_running(CLOCK_S, self._ask_clock))
@@ -319,7 +319,7 @@ class World:
             if self.shop.measured:
                 self.tell(self._picture(cam))
 
-        return self._while_running(LOOK_S, look)
+        return self._while_running(self.shop.look_s, look)
 
     def _sees(self, cam: Cam) -> str:
         if not cam.signal:
@@ -328,9 +328,9 @@ class World:
 
     def _pulse(self, cam: Cam) -> StreamPulse:
         """A window in which the picture changed has bytes of both."""
-        share = min(max((self.now - cam.turned) / LOOK_S, 0.0), 1.0)
+        share = min(max((self.now - cam.turned) / self.shop.look_s, 0.0), 1.0)
         size = share * self._bytes(self._sees(cam)) + (1 - share) * self._bytes(cam.showed)
-        return StreamPulse(self.moment(), cam.id, Role.MAIN, LOOK_S, 250, 5, 60_000, int(size))
+        return StreamPulse(self.moment(), cam.id, Role.MAIN, self.shop.look_s, 250, 5, 60_000, int(size))
 
     def _bytes(self, sees: str) -> float:
         size = SIZES.get(sees, 150) * self.rng.uniform(0.6, 1.7)

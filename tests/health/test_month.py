@@ -32,9 +32,9 @@ def told(log: list[bytes], days: int) -> list[Decision]:
     return decisions
 
 
-def test_two_healthy_days_have_no_darkness_but_the_nightly_restart() -> None:
-    log = month.record(2)
-    decisions = told(log, 2)
+def test_three_healthy_days_have_no_darkness_but_the_nightly_restart() -> None:
+    log = month.record(3, look_s=30.0)
+    decisions = told(log, 3)
     assert lines(list(replay.replay(log))) == lines(decisions)
     assert max(map(len, log)) <= 400
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.clock import ManualClock
@@ -208,6 +208,7 @@ def nights(draw: st.DrawFn) -> list[Signal]:
     return signals
 
 
+@settings(max_examples=60)
 @given(nights())
 def test_any_order_of_signals_leaves_a_consistent_watch(signals: list[Signal]) -> None:
     watch = NightWatch()
@@ -235,6 +236,7 @@ def _is_consistent(watch: NightWatch) -> None:
             assert camera.incident == ""
 
 
+@settings(max_examples=60)
 @given(nights())
 def test_every_incident_closes_when_all_is_well_again(signals: list[Signal]) -> None:
     watch = NightWatch()
