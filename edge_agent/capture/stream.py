@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edge_agent.capture import h264, h265, sdp
 from edge_agent.capture.depacketize import H264Depacketizer, H265Depacketizer
 from edge_agent.capture.fmp4 import CAMERA, init_segment
-from edge_agent.capture.parameters import ParameterSets, PictureFormat
+from edge_agent.capture.parameters import ParameterSets, PictureFormat, Rules
 from edge_agent.capture.rtp import AccessUnits
 from edge_agent.capture.timeline import NOMINAL_FRAME, Placed, Timeline
 from edge_agent.errors import FormatError
@@ -34,6 +34,24 @@ class Run:
     lost_since_ns: int | None = None  # pictures before this run are missing since then
 
 
+@dataclass(slots=True)
+class PictureSizes:
+    """Bytes of coded pictures so far, keyframes and others apart: what a slate cannot imitate."""
+
+    keyframes: int = 0
+    key_bytes: int = 0
+    deltas: int = 0
+    delta_bytes: int = 0
+
+    def add(self, keyframe: bool, size: int) -> None:
+        if keyframe:
+            self.keyframes += 1
+            self.key_bytes += size
+        else:
+            self.deltas += 1
+            self.delta_bytes += size
+
+
 class Stream:
     """Turns one session's packets into runs. Begins at a keyframe, and again after every loss."""
 
@@ -52,6 +70,7 @@ class Stream:
         self.pictures = 0
         self.gop_ns = 0
         self.lost_since_ns: int | None = None
+        self.sizes = PictureSizes()
         self.keyframe: AccessUnit | None = None
         self.keyframe_boot_ns = 0
         self._media_frame = int(TICKS_PER_S / media.framerate) if media.framerate else NOMINAL_FRAME
@@ -66,6 +85,7 @@ class Stream:
         self._run_discontinuity = False
         self._run_lost_ns: int | None = None
         self._run_opened_ns = 0
+        self._newest_ns = 0  # where the last picture stands
 
     def feed(self, packets: list[bytes], arrival_ns: int) -> list[Run]:
         """Take packets that arrived together; returns the runs that they completed."""
@@ -93,9 +113,10 @@ class Stream:
     def _take(self, unit: AccessUnit, runs: list[Run]) -> None:
         self.pictures += 1
         self._learn(unit)
+        self.sizes.add(unit.keyframe, coded_bytes(self.sets.rules, unit))
         if unit.lost and self._begun:
             self._begun = False
-            self.lost_since_ns = self._run[-1].boot_ns if self._run else unit.arrival_ns
+            self.lost_since_ns = self._newest_ns
             self._append(runs, self.finish())
         if not self._begun and not self._may_begin(unit):
             return
@@ -144,6 +165,7 @@ class Stream:
             self._run_discontinuity = placed.discontinuity or not self._begun
             self._run_lost_ns, self.lost_since_ns = self.lost_since_ns, None
             self._begun = True
+        self._newest_ns = placed.boot_ns
         self._run.append(placed)
         self._run_bytes += sum(map(len, placed.unit.nals))
 
@@ -186,6 +208,11 @@ class Stream:
     def _append(runs: list[Run], run: Run | None) -> None:
         if run is not None:
             runs.append(run)
+
+
+def coded_bytes(rules: Rules, unit: AccessUnit) -> int:
+    """Of the slices alone: messages and parameter sets say nothing about the picture."""
+    return sum(len(nal) for nal in unit.nals if rules.is_picture(rules.nal_type(nal)))
 
 
 def annexb(sets: list[bytes], unit: AccessUnit) -> bytes:
