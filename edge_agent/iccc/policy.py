@@ -59,7 +59,7 @@ def read_policy(path: Path) -> DutyPolicy:
         raise ConfigError(
             [f"{path}: {'.'.join(map(str, f['loc'])) or 'file'}: {f['msg']}" for f in faults]
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: not valid: {error}"]) from error
 
 
