@@ -7,12 +7,12 @@ was promised, read it, and record on. docs/design/ring.md, I1 to I8.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
+from aftermath import prefixes, what_can_be_read
 from box_story import BOX, PRIVATE, ROLES, Box, promises, tell
 from crash_disk import CrashDisk, Whim, remove
 from disk_log import DiskLog, Op
@@ -21,33 +21,22 @@ from edge_agent.clock import ManualClock
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger import verifier
 from edge_agent.model import Role
-from edge_agent.ring.layout import number_of, segment_name
+from edge_agent.ring.layout import segment_name
 from edge_agent.ring.reader import RingReader
-from edge_agent.ring.segment import SegmentScan
 from edge_agent.seal.opener import Opener
-from edge_agent.seal.record import iter_records
 
 FOREVER = 1 << 62
 OUTAGE_S = 60
 
 
 class Story:
-    """Told once; knows for every prefix what was promised and what was evicted."""
+    """Told once: the box, and every call that it made."""
 
     def __init__(self, root: Path) -> None:
         with DiskLog(root) as disk:
             self.box = tell(root, disk)
             self.log = disk.log
             self.leaves = self.box.ledger.log.entries(0, self.box.ledger.log.size)
-
-    def prefixes(self) -> Iterator[tuple[int, CrashDisk, frozenset[bytes]]]:
-        disk, evicted = CrashDisk(), frozenset[bytes]()
-        for calls, op in enumerate(self.log, 1):
-            if op.kind == "unlink" and op.name.endswith(".ear"):
-                held = iter_records(disk.content(op.file)[64:])
-                evicted |= {record.digest for record in held}
-            disk.apply(op)
-            yield calls, disk, evicted
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +57,7 @@ def test_the_story_has_every_kind_of_call_in_every_place(story: Story) -> None:
 def test_after_every_prefix_nothing_promised_is_lost_and_recording_goes_on(
     story: Story, tmp_path: Path, whim: Whim
 ) -> None:
-    for calls, disk, evicted in story.prefixes():
+    for calls, disk, evicted in prefixes(story.log):
         _crash_and_return(story, tmp_path, calls, disk, evicted, whim, seed=0)
 
 
@@ -76,7 +65,7 @@ def test_after_every_prefix_nothing_promised_is_lost_and_recording_goes_on(
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("seed", range(1, 41))
 def test_after_every_prefix_however_torn(story: Story, tmp_path: Path, seed: int) -> None:
-    for calls, disk, evicted in story.prefixes():
+    for calls, disk, evicted in prefixes(story.log):
         _crash_and_return(story, tmp_path, calls, disk, evicted, Whim.TORN, seed)
 
 
@@ -87,7 +76,7 @@ def _crash_and_return(
     root.mkdir()
     synced = disk.build(root, whim, Random(f"{whim} {calls} {seed}"))
     promised = promises(story.box, calls)
-    found = _what_can_be_read(root, synced)
+    found = what_can_be_read(root, synced)
     lost = promised.records - evicted - set(found)
     assert not lost, f"after {calls} calls {len(lost)} durable records are lost"
     old = {path: path.read_bytes() for path in root.glob("*/*.ear")}
@@ -102,19 +91,6 @@ def _crash_and_return(
     assert not {r.header.epoch for r in box.sealed} & set(found.values()), "a key was used again"
     _reads_and_names_the_gap(box, root, promised.records - evicted)
     remove(root)
-
-
-def _what_can_be_read(root: Path, synced: dict[str, int]) -> dict[bytes, bytes]:
-    """digest -> epoch of every record on the disk; only what no sync covered may be damaged."""
-    found: dict[bytes, bytes] = {}
-    for path in root.glob("*/*.ear"):
-        scan = SegmentScan(path, number_of(path.name) or 0)
-        while not scan.advance(1 << 20, final=True):
-            pass
-        assert all(start >= synced[f"{path.parent.name}/{path.name}"] for start, _ in scan.index.damage)
-        for stream in scan.index.streams():
-            found |= {entry.digest: entry.epoch for entry in scan.index.entries(stream)}
-    return found
 
 
 def _ledger_holds(box: Box, leaves: list[bytes]) -> None:
@@ -156,7 +132,7 @@ def _reads_and_names_the_gap(box: Box, root: Path, safe: frozenset[bytes]) -> No
 
 
 def test_the_ledger_on_the_last_disk_verifies(story: Story, tmp_path: Path) -> None:
-    *_, (_, disk, _) = story.prefixes()
+    *_, (_, disk, _) = prefixes(story.log)
     disk.build(tmp_path, Whim.KEPT, Random(0))
     assert verifier.verify_directory(tmp_path / "ledger").problems == ()
     assert len({Role(path.parent.name) for path in tmp_path.glob("*/*.ear")}) == 2

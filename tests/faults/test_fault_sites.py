@@ -7,12 +7,16 @@ later, by itself.
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
-from box_story import BOX, PRIVATE, ROLES, Box, tell
+from aftermath import prefixes, what_can_be_read
+from box_story import BOX, PRIVATE, ROLES, Box, promises, tell
+from crash_disk import Whim
 from disk_log import DiskLog, Op, touched_after_an_error
 
 from edge_agent import durable
+from edge_agent.clock import ManualClock
 from edge_agent.events import Fact
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger import verifier
@@ -23,6 +27,7 @@ from edge_agent.seal.opener import Opener
 
 FOREVER = 1 << 62
 SITES_A_TEST = 24
+FIRST_SITE = 10  # before it the ledger is being made: its start fails, nothing was promised
 ERRORS = ("EIO", "ENOSPC", "short")
 
 
@@ -42,12 +47,17 @@ class At:
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many calls the story makes when all goes well."""
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The kinds of the calls that the story makes when all goes well."""
     root = tmp_path_factory.mktemp("sites") / "box"
     with DiskLog(root) as disk:
         tell(root, disk)
-        return len(disk.log)
+        return [op.kind for op in disk.log]
+
+
+@pytest.fixture(scope="module")
+def sites(calls: list[str]) -> int:
+    return len(calls)
 
 
 def test_the_story_has_sites_for_every_test(sites: int) -> None:
@@ -59,6 +69,27 @@ def test_one_error_at_any_call_is_cured_and_loses_nothing(tmp_path: Path, sites:
     """The three errors in turn, so that neighbouring sites of one kind see all of them."""
     for site in range(1 + part * SITES_A_TEST, min(sites, (part + 1) * SITES_A_TEST) + 1):
         _tell_with_an_error(tmp_path / str(site), site, ERRORS[site % 3])
+
+
+@pytest.mark.parametrize("whim", [Whim.LOST, Whim.TORN])
+def test_a_failed_sync_and_then_a_power_cut_take_nothing_that_was_promised(
+    tmp_path: Path, calls: list[str], whim: Whim
+) -> None:
+    """The kernel has marked the pages clean and dropped them: what a second sync would say is a lie."""
+    for site, kind in enumerate(calls, 1):
+        root, found = tmp_path / f"box-{site}", tmp_path / f"found-{site}"
+        if kind != "sync" or site < FIRST_SITE:
+            continue
+        with DiskLog(root, At(site, "EIO")) as disk:
+            box = tell(root, disk)
+            leaves = box.ledger.log.entries(0, box.ledger.log.size)
+        *_, (_, crashed, evicted) = prefixes(disk.log)
+        promised = promises(box, len(disk.log))
+        synced = crashed.build(found, whim, Random(site))
+        assert promised.records - evicted <= set(what_can_be_read(found, synced)), f"sync at call {site}"
+        with DiskLog(found) as again:
+            after = Box(found, again, ManualClock())
+            assert after.ledger.log.entries(0, promised.leaves) == leaves[: promised.leaves]
 
 
 @pytest.mark.long
