@@ -171,6 +171,7 @@ class Session:
                 self._gate.give_back(asker)
                 return answer
             self._gate.wrong(self.host, credentials, _words(answer), asker, Door.ONVIF)
+            self._renew(answer, signed)
             if self._switch_to_digest(answer, signed):
                 continue
             if clock_asked or not self._clock_moved():
@@ -254,6 +255,13 @@ class Session:
         with self._lock:
             self._challenge, self._uses = challenge, 0
         return True
+
+    def _renew(self, answer: web.WebReply, signed: _Signed) -> None:
+        """A refused nonce is not used again: refused twice it would pass for stale, and cost an attempt."""
+        challenge = digest.choose(answer.challenges)
+        if signed.scheme is Scheme.DIGEST and challenge is not None:
+            with self._lock:
+                self._challenge, self._uses = challenge, 0
 
     def _switch_to_digest(self, answer: web.WebReply, signed: _Signed) -> bool:
         challenge = digest.choose(answer.challenges)

@@ -223,3 +223,14 @@ def test_missing_wsdl_files_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
         onvif.wsdl_directory()
 
     assert missing.value.step == "services"
+
+
+def test_a_refused_nonce_does_not_pass_for_a_stale_one(dvr: VirtualDvr, lockouts: Lockouts) -> None:
+    """Two questions with a wrong password in one session are two wrong answers, not three."""
+    dvr.control.set_device(onvif_auth="digest")
+    wrong = Credentials("admin", "guessed")
+    session = Session(dvr.host, dvr.http_port, wrong, SystemClock(), lockouts)
+    for _ in range(3):
+        with pytest.raises(AuthRefused):
+            session.prove()
+    assert dvr.control.state()["wrong_passwords"] == 2
