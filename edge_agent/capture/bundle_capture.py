@@ -25,7 +25,6 @@ from edge_agent.errors import DeviceError
 from edge_agent.model import Credentials, Endpoint
 
 MAX_STREAMS = 64
-PROBE_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Wish:
     seconds: float = 3.0
     pulls: int = 3
     pull_s: float = 2.0
+    probe_s: float = 2.5  # for an answer to WS-Discovery
     budget_s: float = 300.0
     brand: str = "auto"
 
@@ -99,7 +99,7 @@ def _probe(wish: Wish, collected: Collected) -> tuple[str, ...]:
     members: list[str] = []
     with collected.step("discovery") as said:
         try:
-            heard = _datagrams(wish.address)
+            heard = _datagrams(wish.address, wish.probe_s)
         except OSError as error:
             raise DeviceError("discovery", f"no probe could be sent: {error.strerror or error}") from error
         members = [m for m in (collected.keep("discovery", "ProbeMatches.xml", d) for d in heard) if m]
@@ -109,14 +109,14 @@ def _probe(wish: Wish, collected: Collected) -> tuple[str, ...]:
     return tuple(members)
 
 
-def _datagrams(address: str) -> list[bytes]:
+def _datagrams(address: str, patience_s: float) -> list[bytes]:
     """The distinct answers that came from that address."""
     found: dict[bytes, None] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for number, kind in enumerate(wsd.Probed):
             identity = f"00000000-0000-4000-8000-00000000000{number}"
             sock.sendto(wsd.probe(kind, identity), (address, wsd.PORT))
-        until = time.monotonic() + PROBE_S
+        until = time.monotonic() + patience_s
         while len(found) < len(wsd.Probed) and (left_s := until - time.monotonic()) > 0:
             sock.settimeout(left_s)
             try:

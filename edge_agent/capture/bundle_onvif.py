@@ -146,6 +146,8 @@ class OnvifTaping:
 
     def _events(self, pulls: int, pull_s: float) -> str:
         path, port = self._door(onvif.EVENTS)
+        if self.refused:
+            raise DeviceError("events", f"not asked: {self.refused}")
         try:
             self._ask(onvif.EVENTS, "GetEventProperties")
         except (soap.SoapFault, DeviceError) as error:

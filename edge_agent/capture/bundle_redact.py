@@ -14,6 +14,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from edge_agent.capture import bundle_patterns as patterns
 from edge_agent.capture import bundle_secrets
@@ -68,16 +69,12 @@ class Redactor:
         for password in (m["password"] for m in patterns.XM_PATH.finditer(text)):
             self._learn_password(password)
 
-    def redact_bytes(self, content: bytes) -> bytes:
-        mark = _UTF16_MARKS.get(content[:2])
-        if mark is not None:
-            text = content[2:].decode(mark, "replace")
-            return content[:2] + self.redact(text).encode(mark, "replace")
-        return self.redact(content.decode("latin-1")).encode("latin-1", "replace")
-
     def learn_bytes(self, content: bytes) -> None:
-        mark = _UTF16_MARKS.get(content[:2])
-        self.learn(content[2:].decode(mark, "replace") if mark else content.decode("latin-1"))
+        self.learn(_read(content)[0])
+
+    def redact_bytes(self, content: bytes) -> bytes:
+        text, encoding = _read(content)
+        return self.redact(text).encode(encoding)
 
     def redact(self, text: str) -> str:
         for step in (self._logins, self._known_secrets, self._identities, self._addresses, self._places):
@@ -217,6 +214,15 @@ class Redactor:
         if all(w in told for w in words):
             return text
         return self._names.numbered("name", text, "name{}")
+
+
+def _read(content: bytes) -> tuple[str, str]:
+    """Text and the encoding in which it goes back, so that what is not replaced stays byte for byte."""
+    mark = _UTF16_MARKS.get(content[:2])
+    if mark is not None:
+        with suppress(UnicodeDecodeError):
+            return content.decode(mark), mark
+    return content.decode("latin-1"), "latin-1"
 
 
 def _extend(known: list[str], found: Iterable[str]) -> None:

@@ -33,15 +33,16 @@ class Script:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._played: Counter[tuple[str, str, bool]] = Counter()
+        self._played: Counter[tuple[str, str]] = Counter()
         self._by_operation: dict[str, list[WebExchange]] = {}
         for exchange in bundle.manifest.web:
             self._by_operation.setdefault(exchange.operation, []).append(exchange)
 
     def open(self, asked: SoapRequest) -> WebExchange | None:
         """The answer that anybody gets."""
-        told = (e for e in self._matching(asked) if e.login == "none" and not self.refuses(e))
-        return next(told, None)
+        return self._next(
+            asked, [e for e in self._matching(asked) if e.login == "none" and not self.refuses(e)]
+        )
 
     def refusal(self, asked: SoapRequest) -> WebExchange | None:
         """How a question without the right password is answered: this one, or any other."""
@@ -50,23 +51,26 @@ class Script:
         return next((e for e in ordered if e.login == "none" and self.refuses(e)), None)
 
     def answer(self, asked: SoapRequest) -> WebExchange | None:
-        """The answer to the right password: in the recorded order, the last one again and again."""
-        told = [e for e in self._matching(asked) if e.login != "none"]
-        final = [e for e in told if not self.refuses(e)] or told
-        if not final:
-            return None
-        key = asked.operation, asked.text("ProfileToken"), True
-        turn = self._played[key]
-        self._played[key] += 1
-        return final[min(turn, len(final) - 1)]
+        """The answer to the right password; a bundle made by hand knows only what was said to anybody."""
+        told = [e for e in self._matching(asked) if e.login != "none"] or [*self._matching(asked)]
+        return self._next(asked, [e for e in told if not self.refuses(e)] or told)
 
     def exhausted(self, asked: SoapRequest) -> bool:
-        """All recorded pulls have been played."""
+        """All that was recorded has been played."""
         told = [e for e in self._matching(asked) if not self.refuses(e)]
-        return self._played[asked.operation, "", True] > len(told)
+        return self._played[asked.operation, asked.text("ProfileToken")] > len(told)
 
     def restart(self, operation: str) -> None:
-        self._played[operation, "", True] = 0
+        self._played[operation, ""] = 0
+
+    def _next(self, asked: SoapRequest, told: list[WebExchange]) -> WebExchange | None:
+        """In the recorded order, the last one again and again."""
+        if not told:
+            return None
+        key = asked.operation, asked.text("ProfileToken")
+        turn = self._played[key]
+        self._played[key] += 1
+        return told[min(turn, len(told) - 1)]
 
     def refuses(self, exchange: WebExchange) -> bool:
         """A 401, or a fault that says NotAuthorized."""
