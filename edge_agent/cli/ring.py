@@ -99,11 +99,17 @@ def _stat_line(ring: RingStat, settings: Config) -> str:
     )
     if share > 0 and ring.days > 0:
         line += (
-            f", room for about {length(ring.days / share)} (asked for: {settings.ring.required_days} days)"
+            f", room for about {length(ring.days / share)} (asked for: {_required_days(settings)} days)"
         )
     if ring.damaged_ranges:
         line += f"; {ring.damaged_ranges} damaged ranges, {ring.damaged_bytes} bytes"
     return line
+
+
+def _required_days(settings: Config) -> int:
+    from edge_agent.agent.policy_file import kept_demand
+
+    return kept_demand(settings).required_days
 
 
 def _streams(settings: Config, role: Role) -> dict[str, bytes]:

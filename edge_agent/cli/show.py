@@ -85,6 +85,11 @@ def _footer(document: dict[str, Any]) -> Text:
         f"{length(ring['days'])}" + (f"; {ring['fault']}" if ring["fault"] else "")
         for name, ring in document["ring"].items()
     ]
+    backup, policy = document.get("backup") or {}, document.get("policy") or {}
+    if backup.get("short"):
+        lines.append(backup["text"])
+    if policy.get("version"):
+        lines.append(f"policy: version {policy['version']} of {policy['operator']}")
     clock, ledger = document["clock"], document["ledger"]
     lines.append(f"clock: {clock['wall']}, trust {clock['trust']}")
     lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
