@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +45,9 @@ def export(
     camera: Annotated[str, typer.Argument(help="The camera's id, e.g. cam-01.")],
     start: FromOption,
     end: ToOption,
-    settings: Annotated[Path, typer.Option("--settings", help="The console's TOML file.")],
+    settings: Annotated[
+        Path, typer.Option("--settings", help="TOML as the console's, with a certificate of its own.")
+    ],
     by: Annotated[str, typer.Option("--by", help="Who exports.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, e.g. the FIR number.")],
     output: OutputOption = None,
@@ -71,9 +71,7 @@ def export(
     public = boxes.public_key(site)
     if public is None or console.mirror is None:
         raise ConfigError([f"{settings}: site {site} is not enrolled, or `mirror` does not name the store"])
-    client = IcccClient(
-        replace(console.client(), client_id=f"{console.client_id}-export-{os.getpid()}"), boxes
-    )
+    client = IcccClient(console.client(), boxes)
     client.start()
     try:
         birth = _birth(client, site)

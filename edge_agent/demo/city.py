@@ -20,7 +20,7 @@ from typing import Any
 
 import tomlkit
 
-from edge_agent.demo import broker, settings
+from edge_agent.demo import broker, keyfile, settings
 from edge_agent.demo.broker import Broker, BrokerKind
 from edge_agent.demo.child import Child
 from edge_agent.demo.dvr.client import VirtualDvr
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 CONSOLE = "iccc-console"
 REPORTER = "iccc-report"
+EXPORTER = "iccc-export"  # a name of its own: two clients with one put each other out
 REGISTRARS = ("iccc-registrar-1", "iccc-registrar-2")  # the second for those who want to see them share
 CONSOLE_START_S = 20.0
 PAUSE_S = 1.0  # between a part's death and its next start
@@ -63,7 +64,7 @@ class City:
         self.layout.make()
         self.pki = Pki(self.layout.pki)
         self.dvr = _virtual_dvr(options, self.layout)
-        for worker in (CONSOLE, REPORTER, *REGISTRARS):
+        for worker in (CONSOLE, REPORTER, EXPORTER, *REGISTRARS):
             self.pki.client(worker)  # the broker's access rules name those that exist when it starts
         self.broker: Broker = broker.choose(options.broker, self.layout.broker, self.pki)
         self.registrar: Child | None = None
@@ -164,6 +165,7 @@ class City:
         identity = self.pki.client(CONSOLE)
         self.pki.command_key()
         self.pki.recipient_key()
+        keyfile.ed25519_key(self.layout.iccc / "exporter.key")
         public = settings.base64_text(settings.box_public(self.layout))
         document = {
             "broker": f"mqtts://127.0.0.1:{self.broker.port}",
@@ -178,13 +180,16 @@ class City:
             "operator": "demo-operator",
             "boxes": {settings.SITE: public},
             "mirror": str(self.layout.mirror),
+            "export_key": str(self.layout.iccc / "exporter.key"),
+            "witness_vkey": keyfile.vkey(settings.WITNESS_NAME, self.pki.witness_key()),
+            "mirror_vkey": keyfile.vkey(settings.MIRROR_NAME, self.pki.mirror_key()),
             "port": self.options.port,
             "dvr_control": f"http://127.0.0.1:{self.dvr.control.port}",
         }
-        path = self.layout.iccc / "iccc.toml"
-        path.touch(mode=0o600)
-        path.write_text(tomlkit.dumps(document), encoding="utf-8")
-        return path
+        identity = self.pki.client(EXPORTER)
+        own = {"certificate": str(identity.certificate), "key": str(identity.key), "client_id": EXPORTER}
+        _write_private(self.layout.iccc / "export.toml", document | own)
+        return _write_private(self.layout.iccc / "iccc.toml", document)
 
     def _stop(self) -> None:
         for child in (self.agent, self.console, self.registrar):
@@ -204,6 +209,12 @@ def _virtual_dvr(options: CityOptions, layout: Layout) -> VirtualDvr:
         serial=settings.serial(layout),
         **more,
     )
+
+
+def _write_private(path: Path, document: dict[str, Any]) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    return path
 
 
 def agent_status(config: Path) -> dict[str, Any]:
