@@ -34,6 +34,11 @@ class Tap(Generic[R]):
         self._overflowed = True
         self._subscribers: tuple[Subscriber[R], ...] = ()
 
+    @property
+    def holds_group(self) -> bool:
+        """A subscriber would get pictures at once. Any thread; true for a moment."""
+        return not self._overflowed
+
     def begin_epoch(self, key: R, init: R) -> None:
         """A new muxer starts: viewers get its key and init at once. Capture thread only."""
         with self._lock:

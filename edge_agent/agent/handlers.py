@@ -121,12 +121,14 @@ def _live_start(owner: Owner, task: Task) -> None:
     args = task.command.typed_args()
     assert isinstance(args, LiveStartArgs)
     _known(owner, args.camera)
-    key = StreamKey(args.camera, args.role)
+    choice = owner.viewings.choose(StreamKey(args.camera, args.role))
+    key = StreamKey(args.camera, choice.role)
     owner.viewings.open_stream(key)
     started = owner.link.media.start_live(
-        args.camera, args.role, owner.parts.capture.tap(key), lease=task.command.id, lease_s=args.lease_s
+        args.camera, choice.role, owner.parts.capture.tap(key), lease=task.command.id, lease_s=args.lease_s
     )
     owner.viewings.begun(started.session, key)
+    started = started.model_copy(update={"role": choice.role, "note": choice.note or None})
     task.done(**started.model_dump(mode="json", exclude_none=True))
 
 

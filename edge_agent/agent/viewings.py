@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.agent.live_choice import Choice, choose
 from edge_agent.errors import UplinkError
 from edge_agent.model import StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
@@ -35,6 +36,17 @@ class Viewings:
         self._live: dict[str, StreamKey] = {}
         self._playing: dict[str, Playing] = {}
         self._opened: set[StreamKey] = set()
+
+    def choose(self, key: StreamKey) -> Choice:
+        """The stream to serve to who asks for `key`: another one if that could show no picture soon."""
+        parts, watched = self._owner.parts, self._owner.cameras.get(key.camera)
+        return choose(
+            key.role,
+            held=parts.capture.tap(key).holds_group,
+            stats=parts.capture.stats().get(key),
+            has_sub=watched is not None and watched.camera.sub is not None,
+            now=parts.clock.now(),
+        )
 
     def open_stream(self, key: StreamKey) -> None:
         """Make sure the stream runs. Raises UplinkError when this camera has none in that role."""

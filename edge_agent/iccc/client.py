@@ -200,6 +200,7 @@ class IcccClient:
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> LiveStream:
         """Start watching. The stream renews its lease while it is read; close it to stop the camera's upload.
+        Its `started` tells when the box serves another role than was asked for, and why.
 
         Nothing is missed: the media topics are subscribed before the command is sent, and parts that
         overtake the reply wait for it. Raises as `command`.
@@ -209,9 +210,10 @@ class IcccClient:
         asked_s = time.monotonic()
         reply, arrived_s = self._orders.carry_out(site, "live.start", args, operator, reason, timeout_s)
         started = _started(reply)
+        served = started.role or role
         receiver = LiveReceiver(
-            started, Anchor(reply.mono * 1_000_000, arrived_s), role, self._opener(site),
-            self._stream_id(site, camera, role),
+            started, Anchor(reply.mono * 1_000_000, arrived_s), served, self._opener(site),
+            self._stream_id(site, camera, served),
         )  # fmt: skip
 
         def order(op: str, extra: dict[str, JsonValue]) -> None:

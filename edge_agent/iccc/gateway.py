@@ -130,6 +130,8 @@ class Relay:
         while not self._stop.is_set():
             try:
                 with self._open_live() as stream:
+                    if stream.started.note:
+                        self._hand(Notice(stream.started.note))
                     why = self._read(stream)
                     if stream.first_record_s is not None:
                         pause_s = RETRY_S[0]

@@ -216,6 +216,8 @@ class LiveStarted(Model):
     epoch: Hex16 | None = None  # None: nothing was recorded yet
     first: Count | None = None  # number of the first record after key and init
     lease_s: Count = 0
+    role: Role | None = None  # the stream that is served; None: the one that was asked for
+    note: Text | None = None  # why it is another one, or why pictures come late
 
 
 class State(Envelope):
