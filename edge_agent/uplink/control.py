@@ -202,12 +202,12 @@ class ControlLink:
         self._forget_backlog()
         self._inbox.put(LinkDown(self._clock.now(), reason, code))
 
-    def next_message(self, *, window_open: bool) -> Outgoing | None:
+    def next_message(self, *, window_open: bool, room: bool) -> Outgoing | None:
         if not window_open:
             return None
         with self._lock:
-            message = self._outbox.take()
-        return message or self._next_of_backlog()
+            message = self._outbox.take(urgent_only=not room)
+        return message or (self._next_of_backlog() if room else None)
 
     def next_due(self) -> float | None:
         return None

@@ -20,9 +20,11 @@ from typing import Protocol
 from edge_agent.clock import Clock
 from edge_agent.errors import UplinkError
 from edge_agent.supervisor import Beat
+from edge_agent.uplink.flow import Cap
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_S = 0.01  # while the line is crowded: no event tells when it is not
 TICK_S = 0.5  # how soon a link notices `stop`, and how often it beats
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -71,6 +73,7 @@ class LinkSettings:
     will_delay_s: int = 30
     connect_timeout_s: float = 10.0
     ack_timeout_s: float = 30.0
+    gentle: bool = False  # keep what is on its way short: for video, which would fill every queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Owner(Protocol):
         """The broker will never take this message: do not send it again."""
         ...
 
-    def next_message(self, *, window_open: bool) -> Outgoing | None:
-        """What to send now; without an open window only QoS 0."""
+    def next_message(self, *, window_open: bool, room: bool) -> Outgoing | None:
+        """What to send now; without an open window only QoS 0, without room only what is urgent."""
         ...
 
     def next_due(self) -> float | None:
@@ -130,6 +133,10 @@ class Transport(Protocol):
 
     def open(self) -> Limits: ...
     def ready_for(self, qos: int) -> bool: ...
+    def crowded(self) -> bool:
+        """As much is on its way as the line should hold: only what is urgent may follow."""
+        ...
+
     def publish(self, message: Outgoing) -> None: ...
     def pump(self, timeout_s: float) -> None: ...
     def unacknowledged(self) -> int: ...
@@ -167,8 +174,11 @@ TransportFactory = Callable[[LinkSettings, Broker, Owner, Clock, Waker], Transpo
 class Link:
     """Reconnects for ever with full jitter. `serve` belongs to one thread, `wake` and `kick` to any."""
 
-    def __init__(self, settings: LinkSettings, clock: Clock, transport: TransportFactory) -> None:
+    def __init__(
+        self, settings: LinkSettings, clock: Clock, transport: TransportFactory, cap: Cap | None = None
+    ) -> None:
         self._settings = settings
+        self._cap = cap or Cap(None, 0.0)
         self._clock = clock
         self._transport = transport
         self._waker: Waker | None = None
@@ -223,11 +233,26 @@ class Link:
             owner.link_up(broker, limits)
             while not stop.is_set() and wanted():
                 beat()
-                _fill(transport, owner)
-                transport.pump(self._patience(owner))
+                throttled = self._fill(transport, owner)
+                transport.pump(min(self._patience(owner), throttled or TICK_S))
             self._part(transport, owner)
         finally:
             transport.close()
+
+    def _fill(self, transport: Transport, owner: Owner) -> float | None:
+        """Hand messages down while the transport takes them at once.
+
+        Returns how soon to look again when only the want of room holds things back.
+        """
+        while transport.ready_for(0):
+            now = self._clock.monotonic()
+            room = self._cap.room(now) and not transport.crowded()
+            message = owner.next_message(window_open=transport.ready_for(1), room=room)
+            if message is None:
+                return None if room else max(LOOK_AGAIN_S, self._cap.wait_s(now))
+            self._cap.spend(len(message.payload) + len(message.topic), now)
+            transport.publish(message)
+        return None
 
     def _patience(self, owner: Owner) -> float:
         due = owner.next_due()
@@ -260,12 +285,3 @@ class Link:
             beat()
             self._kicked.wait(min(left, TICK_S))
         self._kicked.clear()
-
-
-def _fill(transport: Transport, owner: Owner) -> None:
-    """Hand messages down while the transport takes them at once."""
-    while transport.ready_for(0):
-        message = owner.next_message(window_open=transport.ready_for(1))
-        if message is None:
-            return
-        transport.publish(message)

@@ -18,8 +18,8 @@ from edge_agent.uplink import parts, topics, ulid
 from edge_agent.uplink.messages import LiveStarted
 from edge_agent.uplink.topics import MediaKind
 
-PART_BYTES = 32 * 1024  # small enough that a more urgent part soon gets its turn
-DEADLINE_S = 2.0
+PART_BYTES = 16 * 1024  # small enough that a more urgent part soon gets its turn
+DEADLINE_S = 0.6  # what waits longer goes, with all up to the next keyframe
 MAX_WAITING = 4 * 1024**2
 
 

@@ -181,8 +181,10 @@ class MediaLink:
         message = self._under_way.pop(token, None)
         log.warning("media: the broker refused a part on %s: %s", message.topic if message else "?", reason)
 
-    def next_message(self, *, window_open: bool) -> Outgoing | None:
-        """Live before playback; among equals whoever was served longest ago."""
+    def next_message(self, *, window_open: bool, room: bool) -> Outgoing | None:
+        """Live before playback; among equals whoever was served longest ago. Nothing here is urgent."""
+        if not room:
+            return None
         now = self._clock.monotonic()
         if self._again and window_open:
             return self._sent(self._again.pop(0))

@@ -9,9 +9,12 @@ kernel has not taken yet and at most 16 unacknowledged QoS 1 messages.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import selectors
 import socket
 import ssl
+import struct
+import termios
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -23,12 +26,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.clock import Clock
 from edge_agent.model import ClockTrust
+from edge_agent.uplink.flow import Flow, TcpState, parse_tcp_info
 from edge_agent.uplink.link import Broker, Limits, LinkLost, LinkSettings, Outgoing, Owner, Waker
 
 WINDOW = 16  # unacknowledged QoS 1 messages in paho; what waits beyond that waits where it is durable
 MAX_INCOMING = 128 * 1024
 NOT_SENT_LOW_WATER = 16 * 1024  # bytes the kernel may hold unsent: newer, more urgent words wait behind them
 USER_TIMEOUT_MS = 30_000
+TCP_INFO_BYTES = 256
 X509_NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`
 FAILURE = 0x80
 PACKET_OVERHEAD = 64  # fixed header, packet id and properties of a PUBLISH, generously
@@ -51,6 +56,7 @@ class MqttConnection:
         self._limits: Limits | None = None
         self._ready = False
         self._lost: LinkLost | None = None
+        self._flow = Flow()
         self._tokens: dict[int, int] = {}  # paho's message id -> our token
         self._answered = 0.0  # last acknowledgement, or when the first unacknowledged message left
 
@@ -85,6 +91,14 @@ class MqttConnection:
         if self._lost is not None or self._limits is None or self._client.want_write():
             return False
         return qos == 0 or len(self._tokens) < min(WINDOW, max(1, self._limits.receive_maximum - 2))
+
+    def crowded(self) -> bool:
+        sock = self._client.socket() if self._settings.gentle else None
+        state = tcp_state(sock) if sock is not None else None
+        if state is None:
+            return False
+        self._flow.observe(state, self._clock.monotonic())
+        return state.outstanding >= self._flow.window(state)
 
     def publish(self, message: Outgoing) -> None:
         assert self._limits is not None
@@ -275,6 +289,16 @@ def _tune(_client: paho.Client, _userdata: object, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW_WATER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+def tcp_state(sock: Any) -> TcpState | None:
+    """What the kernel knows of a connection; None for one that is just closing."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        (outstanding,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (OSError, ValueError):
+        return None
+    return parse_tcp_info(info, outstanding)
 
 
 def _connect_properties(settings: LinkSettings) -> Properties:

@@ -25,6 +25,9 @@ class Lane(IntEnum):
     LEDGER = 5
 
 
+LEAST_URGENT = Lane.EVENT  # what follows waits for room on a capped line
+
+
 @dataclass(frozen=True, slots=True)
 class LaneRule:
     """`whole`: a set of messages is taken entirely or refused; else the oldest give way to the newest."""
@@ -69,9 +72,11 @@ class Outbox:
         self._shed(lane)
         return True
 
-    def take(self) -> Outgoing | None:
+    def take(self, *, urgent_only: bool = False) -> Outgoing | None:
         """The most urgent message; it is under way until `settle` or `requeue`."""
         for lane, queue in self._waiting.items():
+            if urgent_only and lane > LEAST_URGENT:
+                return None
             if queue:
                 message = queue.popleft()
                 self._sizes[lane] -= len(message.payload)

@@ -40,6 +40,7 @@ def media_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
         certificate=uplink.media_certificate or control.certificate,
         key=uplink.media_key or control.key,
         keepalive_s=MEDIA_KEEPALIVE_S,
+        gentle=True,
     )
 
 

@@ -26,7 +26,7 @@ def test_in_time_everything_leaves_in_order() -> None:
     pacer = LivePacer()
     for record in records(25):
         pacer.offer(record, 0.0)
-    assert numbers(pacer, 1.0) == list(range(27))
+    assert numbers(pacer, 0.5) == list(range(27))
     assert pacer.dropped == 0
 
 
