@@ -33,6 +33,17 @@ class Store:
                     found.append((number, entry.stat(follow_symlinks=False).st_size))
         return sorted(found)
 
+    def litter(self) -> list[str]:
+        """Drafts that a crash left, and indexes whose segment is gone. Ask before anything new is written."""
+        with os.scandir(self.directory) as entries:
+            names = {entry.name for entry in entries}
+        return [
+            name
+            for name in names
+            if name.endswith(".new")
+            or (name.endswith(".idx") and name.removesuffix(".idx") + ".ear" not in names)
+        ]
+
     def free_bytes(self) -> int:
         """What an unprivileged writer may still use."""
         stat = os.statvfs(self.directory)

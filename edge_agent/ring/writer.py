@@ -174,6 +174,7 @@ class RingWriter:
         if self._next_number is not None:
             return
         self._store.prepare()
+        self._tidy()
         found = self._store.segments()
         number = self._next_number = found[-1][0] + 1 if found else 1
         self.catalogue.found(found)
@@ -182,6 +183,14 @@ class RingWriter:
         clean = not found or self._previous is not None
         self._inbox.put(RingOpened(self._clock.now(), self.role, len(found), held, clean, number))
         log.info("%s: %d segments, %d MiB; next is %d", self.name, len(found), held >> 20, number)
+
+    def _tidy(self) -> None:
+        """A file that will not go must not keep the recording from beginning."""
+        for name in self._store.litter():
+            try:
+                self._store.unlink(name)
+            except OSError as error:
+                log.warning("%s: %s stays (%s)", self.name, name, error)
 
     def _make_room(self) -> None:
         """Retention before each segment and every few seconds; its failure must not stop the recording."""

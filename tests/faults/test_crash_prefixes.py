@@ -86,6 +86,7 @@ def _crash_and_return(
         _ledger_holds(box, story.leaves[: promised.leaves])
         _no_eviction_without_its_leaf(box, story.log[:calls], root)
         box.record(1)
+    assert not [path for role in ROLES for path in (root / role.value).glob("*.new")], "litter"
     for path, content in old.items():
         assert path.read_bytes() == content, "a segment of an earlier run was touched"
     assert not {r.header.epoch for r in box.sealed} & set(found.values()), "a key was used again"
