@@ -205,7 +205,7 @@ def tell(progress: Progress) -> str:
     return (
         f"{progress.kills} kills, {progress.early} while starting; lost {spread(progress.lost)}; "
         f"recording again {spread(progress.again)}; {progress.torn} torn ends, "
-        f"{len(progress.faults)} unreadable"
+        f"{len(progress.faults)} unreadable; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
 
 
