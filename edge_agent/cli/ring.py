@@ -98,9 +98,7 @@ def _stat_line(ring: RingStat, settings: Config) -> str:
         f"({share:.0%} of its budget), {length(ring.days)}"
     )
     if share > 0 and ring.days > 0:
-        line += (
-            f", room for about {length(ring.days / share)} (asked for: {_required_days(settings)} days)"
-        )
+        line += f", room for about {length(ring.days / share)} (asked for: {_required_days(settings)} days)"
     if ring.damaged_ranges:
         line += f"; {ring.damaged_ranges} damaged ranges, {ring.damaged_bytes} bytes"
     return line

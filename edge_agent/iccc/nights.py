@@ -69,7 +69,8 @@ class NightShelf:
             schedule = Schedule(zone)
             from_us = duty.window(zone, missing[0])[0]
             told = chronicle(leaves_since(self._backwards(origin, size), from_us))
-            counted = {e: night_record(told, schedule, e, now_us) for e in missing}
+            made = (night_record(told, schedule, evening, now_us) for evening in missing)
+            counted = {r.evening: r for r in made if told.begun_us < r.to_us}  # else it was not there yet
         records = (own.get(e) or counted.get(e) for e in evenings)
         return SiteNights(tuple(r for r in records if r is not None), frozenset(own), told_us)
 

@@ -1,4 +1,4 @@
-"""Twelve sites of a city and what befell them last night, in a real registrars' store."""
+"""Thirteen sites of a city and what befell them last night, in a real registrars' store."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class Site:
     kind: str
     night: Callable[[Story], object]
     records: bool = True  # the box made its own record
+    first: str = f"{EVENING} 04:00"  # when its ledger began
 
 
 def dark(cameras: str, since: str, until: str, verdict: str, confidence: int = 85) -> Callable[[Story], None]:
@@ -90,12 +91,13 @@ FLEET = (
     Site("market-05", '=HYPERLINK("http://x") Market', "market",
          dark("14", "00:15", "01:20", "undetermined", 40)),
     Site("colony-03", "Swarn Jayanti Nagar", "colony", lambda s: None),
+    Site("mall-new", "Mall that joined this morning", "mall", lambda s: None, first=f"{MORNING} 06:16"),
     Site("coaching-07", "Excel Coaching", "coaching", dark("4", "22:00", "22:20", "lan_down", 70)),
 )  # fmt: skip
 
 
 def leaves_of(site: Site) -> list[bytes]:
-    story = Story([f"cam-0{n}" for n in range(1, 5)], f"{EVENING} 04:00", every=2).boot().all_up()
+    story = Story([f"cam-0{n}" for n in range(1, 5)], site.first, every=2).boot().all_up()
     site.night(story)
     if site.records:
         story.until(f"{MORNING} 06:15")

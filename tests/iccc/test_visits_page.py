@@ -1,4 +1,4 @@
-"""The list to visit today and a site's nights, over twelve sites: in the store, over HTTP, in a browser."""
+"""The list to visit today and a site's nights, over thirteen sites: in the store, over HTTP, in a browser."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def test_a_department_gets_its_own_list(server: Any) -> None:
     assert "Shree Petroleum" not in page
 
 
-def test_a_lost_line_and_a_good_night_are_not_on_the_list(server: Any) -> None:
+def test_a_lost_line_a_good_night_and_a_new_site_are_not_on_the_list(server: Any) -> None:
     page, _ = get(server, "/visits")
-    for absent in ("Bharat Fuels", "Great Value Mall", "Beer Shop"):
+    for absent in ("Bharat Fuels", "Great Value Mall", "Beer Shop", "joined this morning"):
         assert absent not in page
 
 
