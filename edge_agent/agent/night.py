@@ -76,12 +76,12 @@ class NightDesk:
     def sense(self, fact: Fact) -> None:
         """Whatever the agent learns; most of it says nothing to the watch."""
         signal = senses.read(fact)
+        if isinstance(fact, KeyframeMeasured):
+            self.eyes.took(fact)  # before it is judged: it may be the first bad picture
         if signal is not None:
             self._look_closer(signal)
             self.observe(signal)
-        if isinstance(fact, KeyframeMeasured):
-            self.eyes.took(fact)
-        elif isinstance(fact, DeviceEvent) and fact.kind is EventKind.REBOOTED:
+        if isinstance(fact, DeviceEvent) and fact.kind is EventKind.REBOOTED:
             self._owner.parts.device_clocks.started(fact.recorder, fact.moment)
         elif isinstance(fact, EventsLost):
             self._owner.parts.device_clocks.doubt(fact.recorder)
@@ -139,6 +139,8 @@ class NightDesk:
         if turn.state in BLIND and turn.before not in BLIND:
             leaf |= darkness.evidence(owner, self.eyes, turn)
             self._keep_footage(turn)
+            if turn.state is Sight.UNUSABLE and not any(p["what"] == "bad" for p in leaf["pictures"]):
+                owner.publish_snapshot_of(watched)  # what it shows instead comes a moment later, unnamed
         level = logging.INFO if turn.state is Sight.UP else logging.WARNING
         log.log(level, "%s: %s since %s", turn.camera, leaf["text"], leaf["since"])
         owner.journal.camera(leaf, alarm=turn.planned is None)

@@ -156,7 +156,7 @@ class Owner:
         """A picture of every camera that sees, for the command centre."""
         for watched in self.cameras:
             if watched.health.state is Sight.UP:
-                self._publish_snapshot_of(watched)
+                self.publish_snapshot_of(watched)
 
     # Recorders and cameras.
 
@@ -264,9 +264,9 @@ class Owner:
         now = self.parts.clock.monotonic()
         if snapshots_wanted(self.parts.config) and now - watched.pictured > FIRST_PICTURE_EVERY_S:
             watched.pictured = now
-            self._publish_snapshot_of(watched)
+            self.publish_snapshot_of(watched)
 
-    def _publish_snapshot_of(self, watched: Watched) -> None:
+    def publish_snapshot_of(self, watched: Watched) -> None:
         camera = watched.camera.id
         self.snapshots.ask(camera, self.link.publish_snapshot, lambda why: log.info("%s", why))
 

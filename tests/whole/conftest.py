@@ -81,6 +81,12 @@ def soon() -> Callable[[Callable[[], object], float, str], None]:
 
 
 @pytest.fixture(scope="session")
+def make_watcher() -> Callable[[City], Watcher]:
+    """For tests with a city of their own."""
+    return Watcher
+
+
+@pytest.fixture(scope="session")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     state: Path = tmp_path_factory.mktemp("city")
     options = CityOptions(cameras=2, state=state, broker="mosquitto", port=free_port())
