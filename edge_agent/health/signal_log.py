@@ -2,8 +2,8 @@
 
 A line is `[1, kind, after_ns, at, field, ...]`: the version, the kind of the signal, how far the watch had
 watched when it came, its moment `[wall_us, boot_ns, trust]`, then its fields in the order of their class. At
-most 400 bytes (a work order that names many cameras may be longer). Equal signals give equal bytes. A torn
-or hostile line is refused by itself; it never spoils its neighbours.
+most 400 bytes; announced work, with its reason and many cameras, may be longer. Equal signals give equal
+bytes. A torn or hostile line is refused by itself; it never spoils its neighbours.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from edge_agent.model import ClockTrust, Instant
 VERSION = 1
 MAX_LINE = 4096  # read; what is written is far shorter
 MAX_TEXT = 64
+MAX_REASON = 256  # of planned work: it comes out again in decisions
+_WORK = signals.WorkAnnounced.__name__
 LARGEST = 2**63 - 1
 
 Read = Callable[[object], object]
@@ -32,7 +34,8 @@ Read = Callable[[object], object]
 def encode(signal: Signal, after_ns: int = 0) -> bytes:
     """One line without its end. `after_ns`: `NightWatch.now_ns` just before the signal was observed."""
     kind, names = _WRITERS[type(signal)]
-    fields = [_plain(getattr(signal, name)) for name in names]
+    longest = MAX_REASON if kind == _WORK else MAX_TEXT
+    fields = [_plain(getattr(signal, name), longest) for name in names]
     line = [VERSION, kind, after_ns, _plain(signal.at), *fields]
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
@@ -52,7 +55,7 @@ def decode(line: bytes) -> tuple[Signal, int]:
         raise FormatError(f"not a signal: {error!r}"[:200]) from error
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, longest: int = MAX_TEXT) -> object:
     if isinstance(value, Instant):
         return [value.wall_us, value.boot_ns, int(value.trust)]
     if isinstance(value, Enum):
@@ -60,15 +63,16 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str):
-        return _clipped(value)
+        return _clipped(value, longest)
     return value
 
 
-def _clipped(text: str) -> str:
+def _clipped(text: str, longest: int) -> str:
     """As much as fits; what follows is for people, and stays in the ledger."""
-    while len(text.encode("utf-8", "replace")) > MAX_TEXT:
-        text = text[: len(text) * 3 // 4]
-    return text.encode("utf-8", "replace").decode()
+    text = text.encode("utf-8", "replace").decode()
+    while len(text.encode()) > longest:
+        text = text[: max(longest // 4, len(text) * 3 // 4)]
+    return text
 
 
 def _instant(value: object) -> Instant:
