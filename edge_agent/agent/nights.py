@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import pytz
 import schedule
 from pydantic import JsonValue
 
@@ -61,7 +62,10 @@ class NightsDesk:
         end = self._schedule.night.split("-")[1]
         at = _later(end, AFTER_MINUTES)
         self._scheduler.clear()
-        self._scheduler.every().day.at(at, zone).do(self._ring)
+        try:
+            self._scheduler.every().day.at(at, zone).do(self._ring)
+        except pytz.UnknownTimeZoneError:  # `schedule` asks pytz, which may know fewer zones than we do
+            self._scheduler.every().hour.do(self._ring)
 
     def tick(self, now: Instant) -> None:
         self._watch_clock(now)

@@ -99,7 +99,7 @@ def _cameras(visit: Visit) -> str:
 
 def _foot(sites: int, skipped: int) -> str:
     counted = f"{sites} sites looked at"
-    missing = f"; {skipped} keep no ledger here yet" if skipped else ""
+    missing = f", {skipped} of them without any word of that night" if skipped else ""
     return (
         f'<footer class="small"><p>{escape(counted + missing)}. Dark at night: camera time without sight '
         "while due, all cameras counted.</p><p>Observed is what a box beside the recorder could tell; it "
