@@ -31,7 +31,9 @@ def scope(key: str, value: str = r"[^\s<>\"]{1,300}") -> re.Pattern[str]:
     return re.compile(rf"(?P<before>onvif://www\.onvif\.org/{key}/)(?P<text>{value})", re.IGNORECASE)
 
 
-SECURITY = re.compile(r"(?s)<(?P<tag>(?:[\w.-]{1,40}:)?Security)\b[^>]{0,500}>.{0,8000}?</(?P=tag)\s{0,9}>")
+SECURITY = re.compile(  # never past the next start: a megabyte of start tags must not take a minute
+    r"(?s)<(?P<tag>(?:[\w.-]{1,40}:)?Security)\b[^>]{0,500}>(?:(?!<(?P=tag)\b).){0,8000}?</(?P=tag)\s{0,9}>"
+)
 USERINFO = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://)(?P<text>[^/\s@:<>\"]{1,200})(?P<colon>:?)(?P<password>[^\s@<>\"]{0,200})@",
     re.IGNORECASE,

@@ -122,9 +122,9 @@ def test_an_output_that_cannot_be_is_told_before_the_device_is_asked(
     output: str, dvr: VirtualDvr, tmp_path: Path
 ) -> None:
     asked = dvr.control.count("onvif_GetSystemDateAndTime")
-    done = capture(dvr, tmp_path / output)
-    assert done.returncode == 1
-    assert "cannot be written to" in done.stderr or "is a directory" in done.stderr
+    wish = Wish(dvr.host, dvr.http_port, dvr.rtsp_port)
+    with pytest.raises(EdgeAgentError, match=r"cannot be written to|is a directory"):
+        camera_capture.run(dvr.host, tmp_path / output, wish, None)
     assert dvr.control.count("onvif_GetSystemDateAndTime") == asked
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def hostile(body: bytes) -> Iterator[int]:
     [
         (b"<a>" + b"x" * 3_000_000, lambda n: n == 1 << 20),
         (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", lambda n: n < 100),
-        (b"<a>" * 200_000, lambda n: n == 600_000),
+        (b"<a>" * 20_000, lambda n: n == 60_000),
         (b"\xff\xfe\x00", lambda n: n == 3),
     ],
     ids=["huge", "dtd", "deep", "noise"],
