@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edge_agent.cli.context import length
 
-_COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unknown": "dim"}
+_COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unusable": "bold red", "unknown": "dim"}
 GIB = 1024**3
 
 
@@ -59,8 +59,9 @@ def _reasons(document: dict[str, Any]) -> Text:
     """Below the table: in a column of it, a sentence would be a tower of words on 80 columns."""
     told: dict[str, list[str]] = {}
     for camera in document["cameras"]:
-        if camera["reason"]:
-            told.setdefault(camera["reason"], []).append(camera["id"])
+        words = ": ".join(filter(None, (camera.get("why"), camera["reason"])))
+        if words:
+            told.setdefault(words, []).append(camera["id"])
         for role, stream in camera["streams"].items():
             if stream.get("converted"):
                 told.setdefault(stream["converted"], []).append(f"{camera['id']}/{role}")
