@@ -63,6 +63,9 @@ def _access(leaf: Leaf) -> Access | None:
         case "local":
             who = f"at the box, {_text(data, 'who')}"
             return Access(at, who, _text(data, "op"), _text(data, "camera"), "", "done")
+        case "export":
+            who = f"{_text(data, 'by')}, at the box, {_text(data, 'who')}"
+            return Access(at, who, "export", _text(data, "camera"), _text(data, "reason"), "done")
         case "strangers":
             said = f"refused: {data.get('count')} messages, the last: {_text(data, 'last')}"
             return Access(at, UNKNOWN_SENDER, "", "", "", said)

@@ -60,7 +60,7 @@ def signed_text(note: str, key: Key) -> str | None:
     if found is None:
         return None
     text, value = found
-    return text if _verifies(key.public, value, text.encode()) else None
+    return text if verifies(key.public, value, text.encode()) else None
 
 
 def cosigned_at(note: str, key: Key) -> int | None:
@@ -71,7 +71,7 @@ def cosigned_at(note: str, key: Key) -> int | None:
     text, value = found
     time_s = int.from_bytes(value[:8], "big")
     message = f"cosignature/v1\ntime {time_s}\n{text}"
-    return time_s if _verifies(key.public, value[8:], message.encode()) else None
+    return time_s if verifies(key.public, value[8:], message.encode()) else None
 
 
 def head_of(note: str, box: Key) -> Head | None:
@@ -133,7 +133,7 @@ def _signature(note: str, key: Key) -> tuple[str, bytes] | None:
     return None
 
 
-def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

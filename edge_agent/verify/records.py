@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from edge_agent.verify.notes import Key, _verifies
+from edge_agent.verify.notes import Key, verifies
 from edge_agent.verify.report import Findings, Place
 
 HEADER, DIGEST = 136, 32
@@ -142,7 +142,7 @@ def check_keys(
         named.add(row.epoch)
         signed = row.raw + row.body[:-64]
         if not findings.check(
-            len(row.body) > 153 and _verifies(box.public, row.body[-64:], signed),
+            len(row.body) > 153 and verifies(box.public, row.body[-64:], signed),
             "records.bin", "a key record that the box did not sign", place,
         ):  # fmt: skip
             continue
@@ -255,25 +255,9 @@ def _header(head: bytes, body: bytes, digest: bytes) -> Row | None:
     if len(head) < HEADER:
         return None
     (
-        magic,
-        length,
-        kind,
-        flags,
-        aead,
-        trust,
-        reserved,
-        body_length,
-        stream,
-        epoch,
-        n,
-        wall,
-        _,
-        _,
-        lasts,
-        plain,
-        tfdt,
-        prev,
-    ) = _FIELDS.unpack(head)
+        magic, length, kind, flags, aead, trust, reserved, body_length,
+        stream, epoch, n, wall, _, _, lasts, plain, tfdt, prev,
+    ) = _FIELDS.unpack(head)  # fmt: skip
     tag = 16 if aead else 0
     if (magic, length, reserved) != (b"EAR1", HEADER, 0) or body_length > MAX_BODY or flags & ~3 or trust > 3:
         return None

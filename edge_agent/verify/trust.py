@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from edge_agent.verify.notes import COSIGNATURE, PLAIN, Key, cosigned_at, parse_key, signed_text
@@ -101,8 +102,6 @@ def _key(vkey: str, part: str, findings: Findings) -> Key | None:
 
 def _names_itself(box: Key) -> bool:
     """The log's name ends in the first 16 digits of its key's hash (docs/ledger.md)."""
-    from hashlib import sha256
-
     return re.fullmatch(r"\S+/" + sha256(box.public).hexdigest()[:16], box.name) is not None
 
 
