@@ -125,8 +125,9 @@ def _live_start(owner: Owner, task: Task) -> None:
     key = StreamKey(args.camera, choice.role)
     owner.viewings.open_stream(key)
     started = owner.link.media.start_live(
-        args.camera, choice.role, owner.parts.capture.tap(key), lease=task.command.id, lease_s=args.lease_s
-    )
+        args.camera, choice.role, owner.parts.capture.tap(key), lease=task.command.id, lease_s=args.lease_s,
+        smaller=owner.viewings.smaller(key),
+    )  # fmt: skip
     owner.viewings.begun(started.session, key)
     started = started.model_copy(update={"role": choice.role, "note": choice.note or None})
     task.done(**started.model_dump(mode="json", exclude_none=True))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from edge_agent.agent.live_choice import Choice, choose
 from edge_agent.errors import UplinkError
-from edge_agent.model import StreamKey, StreamSpec
+from edge_agent.model import Role, StreamKey, StreamSpec
 from edge_agent.seal.keys import stream_id
+from edge_agent.seal.record import Record
+from edge_agent.tap import Tap
 from edge_agent.uplink.facts import ViewingEnded
 
 if TYPE_CHECKING:
@@ -47,6 +49,12 @@ class Viewings:
             has_sub=watched is not None and watched.camera.sub is not None,
             now=parts.clock.now(),
         )
+
+    def smaller(self, key: StreamKey) -> Tap[Record] | None:
+        """The camera's small stream, if it runs: for a line that does not carry the large one."""
+        sub = StreamKey(key.camera, Role.SUB)
+        runs = sub in self._owner.stream_ids and sub != key
+        return self._owner.parts.capture.tap(sub) if runs else None
 
     def open_stream(self, key: StreamKey) -> None:
         """Make sure the stream runs. Raises UplinkError when this camera has none in that role."""

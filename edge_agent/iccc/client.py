@@ -213,7 +213,7 @@ class IcccClient:
         served = started.role or role
         receiver = LiveReceiver(
             started, Anchor(reply.mono * 1_000_000, arrived_s), served, self._opener(site),
-            self._stream_id(site, camera, served),
+            self._stream_id(site, camera, served), self._streams(site, camera),
         )  # fmt: skip
 
         def order(op: str, extra: dict[str, JsonValue]) -> None:
@@ -377,10 +377,15 @@ class IcccClient:
         return stream
 
     def _stream_id(self, site: str, camera: str, role: Role) -> bytes | None:
+        named = {named: stream for stream, named in self._streams(site, camera).items()}
+        return named.get(role)
+
+    def _streams(self, site: str, camera: str) -> dict[bytes, Role]:
+        """What the signed birth names as the camera's streams."""
         birth = self.birth(site)
         infos = birth.data.cameras if birth else ()
-        named = next((info.streams.get(role) for info in infos if info.id == camera), None)
-        return bytes.fromhex(named) if named else None
+        named = next((info.streams for info in infos if info.id == camera), {})
+        return {bytes.fromhex(stream): role for role, stream in named.items()}
 
 
 def _started(reply: Reply) -> LiveStarted:

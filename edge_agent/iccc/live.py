@@ -8,6 +8,7 @@ counted by its reason.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_agent.errors import FormatError, SealError
@@ -20,6 +21,7 @@ from edge_agent.uplink.messages import LiveStarted
 from edge_agent.uplink.parts import Reassembler
 
 MAX_LAG_S = 120.0  # older media than this is not live: refused as stale
+EPOCH_NS = 1230 * 10**9  # twenty minutes and a group of pictures: no epoch is longer (docs/format.md)
 CLOCK_SLACK_S = 5.0  # a record's first sample may lie a little before the reply's or the last one's moment
 
 
@@ -41,6 +43,15 @@ class LiveFragment:
     header: Header
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a stream was left."""
+
+    epoch: bytes
+    newest_ns: int
+    last_n: int
+
+
 LiveItem = LiveInit | LiveFragment
 
 
@@ -58,17 +69,26 @@ class Anchor:
 class LiveReceiver:
     """Judges, orders and opens the records of one session. One thread.
 
-    `stream` is the id that the signed birth names for the stream, None when it names none.
+    `stream` is the id that the signed birth names for the stream, None when it names none; `others` are the
+    camera's further streams: the box steps to a smaller one while its line carries no more, and back.
     """
 
     def __init__(
-        self, started: LiveStarted, anchor: Anchor, role: Role, opener: Opener, stream: bytes | None
+        self,
+        started: LiveStarted,
+        anchor: Anchor,
+        role: Role,
+        opener: Opener,
+        stream: bytes | None,
+        others: Mapping[bytes, Role] | None = None,
     ) -> None:
         self._parts = Reassembler(ulid.to_bytes(started.session))
         self._named = bytes.fromhex(started.epoch) if started.epoch else None
         self._first = started.first
         self._anchor, self._role, self._opener = anchor, role, opener
         self._stream = stream
+        self._roles = dict(others or {})
+        self._left: dict[bytes, _Place] = {}  # streams that were stepped away from
         self._epoch: bytes | None = None
         self._boot_id: bytes | None = None
         self._newest_ns = 0
@@ -109,13 +129,34 @@ class LiveReceiver:
         if header.epoch == self._epoch:
             return  # a copy, for a viewer who joined
         if self._stream is not None and header.stream != self._stream:
-            raise SealError("key record of another stream")
+            self._step(record)
+            return
         if not self._is_next(header):
             raise SealError("key record of an epoch that the signed reply does not lead to")
         self._opener.open(record)
         self._stream, self._epoch, self._boot_id = header.stream, header.epoch, header.boot_id
         self._newest_ns = max(self._newest_ns, header.boot_ns)
         self._last_n, self._playable = 0, False
+
+    def _step(self, record: Record) -> None:
+        """Another stream of the same camera takes over, in the midst of its epoch or where it was left.
+
+        How old an epoch may be is bounded by its length; that its fragments are of now is judged one by one.
+        """
+        header = record.header
+        if self._epoch is None or self._stream is None or header.stream not in self._roles:
+            raise SealError("key record of another stream")
+        left = self._left.get(header.stream, _Place(bytes(16), self._newest_ns - EPOCH_NS, 0))
+        known = header.epoch == left.epoch
+        if header.boot_id != self._boot_id or not (known or header.boot_ns >= left.newest_ns):
+            raise SealError("key record of an epoch that ended before")
+        self._opener.open(record)
+        self._left[self._stream] = _Place(self._epoch, self._newest_ns, self._last_n)
+        self._roles[self._stream] = self._role
+        self._role = self._roles[header.stream]
+        self._stream, self._epoch = header.stream, header.epoch
+        self._newest_ns = max(left.newest_ns, header.boot_ns)
+        self._last_n, self._playable = left.last_n if known else 0, False
 
     def _is_next(self, header: Header) -> bool:
         """The named epoch first; afterwards only epochs that began later, in the same run of the box."""
@@ -128,11 +169,11 @@ class LiveReceiver:
 
     def _init(self, record: Record) -> LiveInit | None:
         plain = self._opener.open(record)
-        if self._playable or self._last_n:
+        if self._playable:
             return None  # a copy
         view = view_init(plain)
         self._playable = True
-        self._last_n = 1
+        self._last_n = max(self._last_n, 1)
         return LiveInit(plain, record.header.epoch, view, self._role)
 
     def _fragment(self, record: Record, now_s: float) -> LiveFragment | None:

@@ -16,6 +16,7 @@ from edge_agent.seal.record import Kind, Record
 from edge_agent.tap import Tap
 from edge_agent.uplink import parts, topics, ulid
 from edge_agent.uplink.messages import LiveStarted
+from edge_agent.uplink.steering import Steering
 from edge_agent.uplink.topics import MediaKind
 
 PART_BYTES = 16 * 1024  # small enough that a more urgent part soon gets its turn
@@ -36,7 +37,7 @@ class LivePacer:
         self._held = 0
         self._skipping = False
         self._newest: tuple[bytes, int] = (b"", -1)
-        self.dropped = 0
+        self.offered = self.dropped = 0
 
     def offer(self, record: Record, now: float) -> None:
         """A new record, in the stream's order; one that was offered before is ignored."""
@@ -44,6 +45,7 @@ class LivePacer:
         if epoch == self._newest[0] and number <= self._newest[1]:
             return
         self._newest = (epoch, number)
+        self.offered += 1
         if self._skipping and not _resumes(record):
             self.dropped += 1
             return
@@ -98,20 +100,34 @@ class LivePacer:
 
 
 class LiveSession:
-    """All viewers of one stream. Leases from the main thread, records from capture, parts to the link."""
+    """All viewers of one stream. Leases from the main thread, records from capture, parts to the link.
+
+    `smaller` is the camera's small stream, if it runs: it takes over while the line carries no more. A viewer
+    sees it by the key and init records of another of the camera's streams.
+    """
 
     kind = MediaKind.LIVE
     qos = 0
 
     def __init__(
-        self, site: str, camera: str, role: Role, tap: Tap[Record], clock: Clock, wake: Callable[[], None]
+        self,
+        site: str,
+        camera: str,
+        role: Role,
+        tap: Tap[Record],
+        clock: Clock,
+        wake: Callable[[], None],
+        smaller: Tap[Record] | None = None,
     ) -> None:
         self.session = ulid.new(clock.now().wall_us)
         self.camera = camera
         self.role = role
         self.topic = topics.media(site, self.session, self.kind, camera, role)
         self._raw_session = ulid.to_bytes(self.session)
+        self._asked, self._smaller = tap, smaller
         self._tap = tap
+        self._steering = Steering()
+        self._steer_s = 0.0
         self._clock = clock
         self._wake = wake
         self._lock = Lock()  # held for microseconds: the capture thread passes here
@@ -176,6 +192,20 @@ class LiveSession:
             self._over = not self._leases
             return "no viewer left" if self._over else ""
 
+    def steer(self, now: float) -> None:
+        """Step to the small stream when the line is strained, and back to see. Link thread, any time."""
+        if self._smaller is None or now < self._steer_s:
+            return
+        self._steer_s = now + 1.0
+        with self._lock:
+            offered, dropped = self._pacer.offered, self._pacer.dropped
+        if self._tap is self._asked and self._steering.strained(offered, dropped, now):
+            self._steering.stepped_down(now)
+            self._serve(self._smaller)
+        elif self._tap is not self._asked and self._steering.may_try(now):
+            self._steering.stepped_up(now)
+            self._serve(self._asked)
+
     def next_part(self, now: float) -> bytes | None:
         """The next payload. Link thread only."""
         if not self._parts:
@@ -196,6 +226,12 @@ class LiveSession:
 
     def close(self) -> None:
         self._tap.unsubscribe(self._arrived)
+
+    def _serve(self, tap: Tap[Record]) -> None:
+        with self._lock:
+            self._tap.unsubscribe(self._arrived)
+            self._tap = tap
+        self.restart()
 
     def _arrived(self, record: Record) -> None:
         with self._lock:

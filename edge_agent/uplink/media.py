@@ -98,16 +98,20 @@ class MediaLink:
             self._work.clear()
 
     def start_live(
-        self, camera: str, role: Role, tap: Tap[Record], *, lease: str, lease_s: float
-    ) -> LiveStarted:
-        """Begin, or join those who watch already. `lease` is the command's id. Raises UplinkError."""
+        self, camera: str, role: Role, tap: Tap[Record], *, lease: str, lease_s: float,
+        smaller: Tap[Record] | None = None,
+    ) -> LiveStarted:  # fmt: skip
+        """Begin, or join those who watch already. `lease` is the command's id. Raises UplinkError.
+
+        `smaller` serves instead while the line does not carry the stream.
+        """
         for viewing in self._viewings:
             if isinstance(viewing, LiveSession) and (viewing.camera, viewing.role) == (camera, role):
                 joined = viewing.join(lease, lease_s)
                 if joined is not None:
                     self._link.wake()
                     return joined
-        session = LiveSession(self._site, camera, role, tap, self._clock, self._link.wake)
+        session = LiveSession(self._site, camera, role, tap, self._clock, self._link.wake, smaller)
         started = session.join(lease, lease_s)
         assert started is not None  # nobody can have left it yet
         self._add(session)
@@ -233,6 +237,8 @@ class MediaLink:
             reason = viewing.ended(now)
             if reason:
                 self._end(viewing, reason)
+            elif isinstance(viewing, LiveSession):
+                viewing.steer(now)
         if self._viewings:
             self._close_at = now + self._linger_s
         return bool(self._viewings) or now < self._close_at

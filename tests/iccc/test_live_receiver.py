@@ -54,7 +54,7 @@ class Stream:
         data = b"fragment %d" % self.sent
         return (sealer or self.sealer).seal(Fragment(data, self.clock.now(), 200_000, 0, keyframe, False, 1))
 
-    def start(self, epoch: bytes | None, first: int | None) -> None:
+    def start(self, epoch: bytes | None, first: int | None, others: dict[bytes, Role] | None = None) -> None:
         started = LiveStarted(
             session=self.session,
             lease=self.session,
@@ -64,7 +64,7 @@ class Stream:
         )
         opener = Opener("iccc-1", PRIVATE, self.box.public)
         anchor = Anchor(self.clock.boot_ns, self.clock.monotonic())
-        self.receiver = LiveReceiver(started, anchor, Role.SUB, opener, self.stream_id)
+        self.receiver = LiveReceiver(started, anchor, Role.SUB, opener, self.stream_id, others)
 
     def send(self, *records: Record) -> list[Any]:
         return [item for record in records for item in self._send(record.raw) if item is not None]
@@ -207,3 +207,48 @@ def test_an_altered_byte_anywhere_never_opens(loops: Any, data: st.DataObject) -
     raw[at] ^= data.draw(st.integers(1, 255))
     items = [item for item in stream._send(bytes(raw)) if item is not None]
     assert not any(isinstance(item, LiveFragment) for item in items)
+
+
+def test_the_box_steps_to_another_stream_of_the_camera_and_back_into_the_same_epoch(stream: Stream) -> None:
+    other = Stream(stream.init, box=stream.box, clock=stream.clock, stream_id=b"o" * 16)
+    there = other.epoch()
+    for _ in range(40):
+        other.fragment()
+    head = stream.epoch()
+    stream.start(head[0].header.epoch, 2, {other.stream_id: Role.MAIN})
+    stream.send(*head, stream.fragment(keyframe=True), stream.fragment())
+
+    stepped = stream.send(*there, other.fragment(keyframe=True), other.fragment())
+    assert kinds(stepped) == "iff"
+    assert stepped[0].role is Role.MAIN
+    back = stream.send(*head, stream.fragment(keyframe=True), stream.fragment())
+    assert kinds(back) == "iff"
+    assert back[0].role is Role.SUB
+    assert stream.refusals() == ""
+
+
+def test_a_stream_of_another_camera_is_not_stepped_to(stream: Stream) -> None:
+    other = Stream(stream.init, box=stream.box, clock=stream.clock, stream_id=b"x" * 16)
+    there = other.epoch()
+    head = stream.epoch()
+    stream.start(head[0].header.epoch, 2, {b"o" * 16: Role.MAIN})
+    stream.send(*head, stream.fragment(keyframe=True))
+
+    assert stream.send(*there, other.fragment(keyframe=True)) == []
+    assert "another stream" in stream.refusals()
+    assert kinds(stream.send(stream.fragment())) == "f"
+
+
+def test_an_epoch_of_another_stream_that_ended_before_is_not_stepped_to(stream: Stream) -> None:
+    other = Stream(stream.init, box=stream.box, clock=stream.clock, stream_id=b"o" * 16)
+    ended = other.epoch()
+    old = other.fragment(keyframe=True)
+    newer = other.epoch()
+    head = stream.epoch()
+    stream.start(head[0].header.epoch, 2, {other.stream_id: Role.MAIN})
+    stream.send(*head, stream.fragment(keyframe=True))
+    stream.send(*newer, other.fragment(keyframe=True))
+    stream.send(*head, stream.fragment(keyframe=True))
+    stream.clock.advance(MAX_LAG_S + 1)
+
+    assert stream.send(*ended, old) == []
