@@ -32,6 +32,7 @@ WORD_S = 90.0  # after a return: the recorder is given that long to say since wh
 SURER = 10  # points of confidence worth a revision of their own
 GRACE_S = {Verdict.POWER_CUT: 600.0, Verdict.LAN_DOWN: 30.0}  # a recorder takes minutes to start
 GRACE_OTHERS_S = 60.0
+PARENTS = (AWAY - {Verdict.POWER_CUT}) | {Verdict.ALL_CAMERAS_OFF, Verdict.LAN_DOWN}  # one back: it is well
 
 
 class Incidents:
@@ -70,8 +71,7 @@ class Incidents:
         if incident is None:
             return
         incident.active.pop(camera.id, None)
-        parent = incident.told.scope is not Scope.CAMERA
-        if parent and incident.recovered is None and incident.verdict is not Verdict.POWER_CUT:
+        if incident.verdict in PARENTS and incident.recovered is None:
             self._recover(incident, back)
         if not incident.active:
             self._all_back(incident, back)

@@ -39,7 +39,7 @@ from edge_agent.model import Instant
 
 
 class NightWatch:
-    """One a run of the agent. Not thread-safe: the owner's."""
+    """One a run of the agent. Not thread-safe: the owner's. The first signal of a run is `BoxStarted`."""
 
     def __init__(self) -> None:
         self._begin()

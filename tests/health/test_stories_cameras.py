@@ -135,3 +135,14 @@ def test_a_recorder_that_falls_silent_about_events_takes_its_hints_along() -> No
         Story("", Shop(lost="silent"), ((200, unplug(2)), quiet), ((V.CAMERA_LOST, CAMERA, 70),), open=1)
     )
     assert told.incidents[0].cause.verdict is V.CAMERA_LOST
+
+
+def test_of_cameras_lost_together_those_still_gone_keep_their_incident_and_its_beginning() -> None:
+    lost, back = (1, 2, 3, 4), (1, 2)
+    steps = ((200.0, unplug(*lost)), (600.0, plug(*back)))
+    shop = Shop(cameras=8, lost="silent")
+    told = check(Story("", shop, steps, ((V.CAMERA_LOST, R, 60),), open=1))
+    for camera in told.watch.cameras:
+        if camera.told is Sight.DARK:
+            assert camera.incident == told.incidents[0].id
+            assert camera.since.boot_ns / 1e9 - 100 < 201
