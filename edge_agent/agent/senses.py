@@ -83,8 +83,11 @@ def _pulse(fact: StreamPulsed) -> Signal:
 
 
 def _picture(fact: KeyframeMeasured) -> Signal:
+    """Of the moment at which it was taken, on today's wall clock."""
+    age_ns = max(fact.at.boot_ns - fact.taken.boot_ns, 0)
+    taken = Instant(fact.at.wall_us - age_ns // 1000, fact.at.boot_ns - age_ns, fact.at.trust)
     return PictureMeasured(
-        fact.at,
+        taken,
         fact.key.camera,
         round(fact.mean, 2),
         round(fact.deviation, 2),
