@@ -44,23 +44,11 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Affair:
-    """The newest word of an incident: what it befell, and what its verdict rests on, strongest first."""
-
-    scope: str
-    subject: str
-    verdict: str
-    confidence: int | None
-    evidence: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Chronicle:
     """`turns` of every camera, in order; before the first one nothing is known. `begun_us` and `told_us` are
     the times of the first and of the last leaf."""
 
     turns: Mapping[str, tuple[Turn, ...]] = field(default_factory=dict)
-    affairs: Mapping[str, Affair] = field(default_factory=dict)
     works: tuple[Work, ...] = ()
     begun_us: int = 0
     told_us: int = 0

@@ -21,7 +21,6 @@ from edge_agent.health.chronicle import (
     UNDETERMINED,
     UNKNOWN,
     UNUSABLE,
-    Affair,
     Chronicle,
     Condition,
     Turn,
@@ -43,6 +42,15 @@ _ENDINGS = {"power_lost": "box_power_lost", "killed": "agent_killed", "stopped":
 _ABSENCES = frozenset(_ENDINGS.values()) - {NO_RECORD}
 _STATES = {"up": SEEN, "suspect": SEEN, "dark": DARK, "unusable": UNUSABLE}
 _LETTERS = {"u": SEEN, "q": SEEN, "l": DARK, "d": UNUSABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Affair:
+    """The newest word of an incident: what it befell, and why."""
+
+    scope: str
+    verdict: str
+    confidence: int | None
 
 
 class Moment(Protocol):
@@ -186,7 +194,7 @@ class _Scribe:
         if not self._stopped:
             self._all_turn(self._told_us, Condition(UNKNOWN, NO_RECORD))
         turns = {camera: tuple(line.turns) for camera, line in self._lines.items()}
-        return Chronicle(turns, self._affairs, tuple(self._works), self._begun_us, self._told_us)
+        return Chronicle(turns, tuple(self._works), self._begun_us, self._told_us)
 
     def _booted(self, leaf: Told, at_us: int) -> None:
         """The agent did not run from its last sign of life until now; every camera is looked at anew."""
@@ -217,10 +225,8 @@ class _Scribe:
         incident = _word(data.get("incident"))
         if not incident or (incident not in self._affairs and len(self._affairs) >= MAX_AFFAIRS):
             return
-        affair = Affair(
-            _word(data.get("scope")), _word(data.get("subject")),
-            _word(data.get("verdict")) or UNDETERMINED, _percent(data), _evidence(data),
-        )  # fmt: skip
+        verdict = _word(data.get("verdict")) or UNDETERMINED
+        affair = Affair(_word(data.get("scope")), verdict, _percent(data))
         self._affairs[incident] = affair
         into = _word(data.get("into")) or incident
         since_us = self._moment(data.get("since"), at_us)
@@ -299,14 +305,6 @@ def _words(value: object) -> tuple[str, ...]:
 def _percent(data: Mapping[str, object]) -> int | None:
     told = data.get("confidence")
     return min(max(told, 0), 100) if isinstance(told, int) else None
-
-
-def _evidence(data: Mapping[str, object]) -> tuple[str, ...]:
-    told = data.get("evidence")
-    says = (
-        (_word(e.get("says"), 256) for e in told[:8] if isinstance(e, dict)) if isinstance(told, list) else ()
-    )
-    return tuple(word for word in says if word)
 
 
 def _wall_us(text: object) -> int | None:

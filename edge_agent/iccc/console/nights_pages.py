@@ -156,7 +156,7 @@ def _look(
             nights += [(place, record) for record in found.records]
             skipped += not found.records
     skipped += len(set(places) - set(known))
-    return now_us / 1e6, visiting.visits(nights, departments), len(known), skipped
+    return now_us / 1e6, visiting.visits(nights, departments), len(set(known) | set(places)), skipped
 
 
 def _place(site: SiteView) -> Place:
