@@ -121,11 +121,12 @@ class Interview:
         self._passed("services", f"{len(claims)} services")
 
     def _usable_ports(self, claims: Mapping[str, addresses.Claim]) -> dict[int | None, int]:
-        """Each claimed port if it answers (some split services over ports), else the one that was reached."""
+        """Each claimed port if ONVIF answers there (some split services), else the one that was reached."""
         ports: dict[int | None, int] = {None: self._port, self._port: self._port}
-        for claimed in [c.port for c in claims.values()][:16]:
-            if claimed is not None and claimed not in ports:
-                ports[claimed] = claimed if web.answers(self._address, claimed) else self._port
+        for claim in [*claims.values()][:16]:
+            if claim.port is not None and claim.port not in ports:
+                usable = self._session.understands(claim.rest, claim.port)
+                ports[claim.port] = claim.port if usable else self._port
         return {c.port: ports.get(c.port, self._port) for c in claims.values()}
 
     def _list_channels(self, device: OnvifDevice) -> tuple[Pair, ...]:

@@ -116,6 +116,19 @@ class Session:
         self.clock_offset_s = (device_now - ours).total_seconds() if device_now else None
         return device_now is not None
 
+    def understands(self, path: str, port: int) -> bool:
+        """Whether what answers at another port of the device speaks SOAP; asked without credentials.
+
+        A recorder behind a router names port 80, where the router's own page is.
+        """
+        body = envelope('<GetServiceCapabilities xmlns="http://www.onvif.org/ver10/media/wsdl"/>')
+        question = _Question(port, path, body, self._timeout_s, 0.0)
+        try:
+            answer = self._post(question, _Signed(headers(), serialise(body), Scheme.UNKNOWN, True))
+            return soap.local(soap.parse(answer.body)) == "Envelope"
+        except (web.WebError, FormatError):
+            return False
+
     def prove(self) -> None:
         """Ask the clock, then a question that every user may ask: what is refused later is forbidden, and
         the password is not to blame. Raises what `call` raises.
