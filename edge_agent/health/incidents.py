@@ -154,6 +154,16 @@ class Incidents:
                 incident.recovered = None
                 self._world.deadlines.clear(f"orphans:{incident.id}")
 
+    def overtaken(self, at: Instant) -> None:
+        """The box sees nothing any more: whether these cameras are still dark, nobody can tell."""
+        for incident in list(self._open.values()):
+            if incident.verdict in GRACE_S or not incident.active or incident.turning:
+                continue
+            cameras = list(incident.active.values())
+            incident.active.clear()
+            self.close(incident, at)
+            self._explain_anew(cameras, at)
+
     def due(self, what: str, id_: str) -> None:
         """A deadline of an incident has come."""
         incident = self._open.get(id_)
@@ -201,6 +211,8 @@ class Incidents:
         if incident.recovered is not None:
             self.retell(incident, told)
             return
+        if self._world.site.carrier_lost is not None and incident.verdict in GONE:
+            return  # knocks through a dead port tell nothing
         ruling = rule(groups.fallen_of(self._world, incident), self._world.site)
         if self._only_rising(incident, ruling):
             ruling = told
@@ -257,11 +269,14 @@ class Incidents:
         orphans = list(incident.active.values())
         incident.active.clear()
         self._end(incident, recovered)
-        for camera in orphans:
-            camera.incident, camera.explained = "", recovered
+        self._explain_anew(orphans, recovered)
+
+    def _explain_anew(self, cameras: list[CameraWatch], since: Instant) -> None:
+        for camera in cameras:
+            camera.incident, camera.explained = "", since
             if camera.flowing:
-                camera.blind_since = recovered
-        for camera in orphans:
+                camera.blind_since = since
+        for camera in cameras:
             self.fell(camera)
 
     def _all_back(self, incident: Open, back: Instant) -> None:

@@ -106,12 +106,12 @@ class Links:
 
     def _no_carrier(self, net: NetSeen) -> None:
         lost = self._world.site.carrier_lost or net.at
-        if self._incidents.find(Scope.BOX, Verdict.LAN_DOWN) or self._incidents.find(
-            Scope.SITE, Verdict.POWER_CUT
-        ):
+        if self._incidents.find(Scope.SITE, Verdict.POWER_CUT):
             return
-        cause = Cause(Verdict.LAN_DOWN, 90, (says.no_carrier(lost),))
-        self._incidents.start(Ruling(Scope.BOX, "", cause), _nobody(lost))
+        if self._incidents.find(Scope.BOX, Verdict.LAN_DOWN) is None:
+            cause = Cause(Verdict.LAN_DOWN, 90, (says.no_carrier(lost),))
+            self._incidents.start(Ruling(Scope.BOX, "", cause), _nobody(lost))
+        self._incidents.overtaken(lost)
 
 
 def _verdict(net: NetSeen) -> Verdict | None:

@@ -85,8 +85,8 @@ def no_carrier(lost: Instant) -> Evidence:
     return Evidence("carrier", "The box's own network port has no link.", lost.wall_us)
 
 
-def no_router(net: NetSeen) -> Evidence:
-    return Evidence("gateway", "The router does not answer either.", net.at.wall_us)
+def no_router(lost: Instant) -> Evidence:
+    return Evidence("gateway", "The router does not answer either.", lost.wall_us)
 
 
 def link(net: NetSeen) -> tuple[Evidence, ...]:

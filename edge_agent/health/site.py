@@ -40,6 +40,7 @@ class Site:
     clocks: dict[str, DeviceClock] = field(default_factory=dict)
     net: NetSeen | None = None
     carrier_lost: Instant | None = None
+    router_lost: Instant | None = None
     mains: MainsSeen | None = None
     _hints: dict[tuple[str, int | None, str], DeviceSaid] = field(default_factory=dict)
     _batteries: deque[Battery] = field(default_factory=lambda: deque(maxlen=8))
@@ -87,14 +88,18 @@ class Site:
             self.carrier_lost = self.carrier_lost or signal.at
         else:
             self.carrier_lost = None
+        if signal.gateway is False:
+            self.router_lost = self.router_lost or signal.at
+        else:
+            self.router_lost = None
         self.net = signal
 
     def link_lost_by(self, onset_ns: int) -> Instant | None:
         """The loss of the box's own link, if it still lasts and can be why something fell silent then."""
-        lost = self.carrier_lost
-        if lost is None or lost.boot_ns > onset_ns + NET_AFTER_S * 1e9:
-            return None
-        return lost
+        return _by(self.carrier_lost, onset_ns)
+
+    def router_lost_by(self, onset_ns: int) -> Instant | None:
+        return _by(self.router_lost, onset_ns)
 
     def clock_told(self, signal: DeviceClock) -> float | None:
         """Returns by how many seconds a recorder's clock jumped, if it is known and did."""
@@ -123,3 +128,8 @@ class Site:
     def work_ends_us(self, wall_us: int) -> int | None:
         """When the next announced work is over."""
         return min((work.until_us for work in self._works if work.until_us > wall_us), default=None)
+
+
+def _by(lost: Instant | None, onset_ns: int) -> Instant | None:
+    """What failed later explains nothing that was silent before."""
+    return lost if lost is not None and lost.boot_ns <= onset_ns + NET_AFTER_S * 1e9 else None

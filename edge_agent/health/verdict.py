@@ -106,18 +106,18 @@ def _recorder_silent(fallen: Fallen, site: Site, battery: Battery | None) -> Rul
         cause = Cause(Verdict.ALL_CAMERAS_OFF, 60 if gone else 50, seen)
         return Ruling(Scope.SITE, "", cause)
     if gone and knock is not None:
-        return _on_recorder(fallen, _gone(knock, seen, site))
+        return _on_recorder(fallen, _gone(knock, fallen.since, seen, site))
     return _on_recorder(fallen, _answering(fallen, knock, seen, site))
 
 
-def _gone(knock: HostKnocked, seen: tuple[Evidence, ...], site: Site) -> Cause:
-    net = site.net
-    if net is not None and net.gateway is False:
-        return Cause(Verdict.DVR_UNREACHABLE, 60, (*seen, says.no_router(net)))
+def _gone(knock: HostKnocked, since: Instant, seen: tuple[Evidence, ...], site: Site) -> Cause:
+    router_lost = site.router_lost_by(since.boot_ns)
+    if router_lost is not None:
+        return Cause(Verdict.DVR_UNREACHABLE, 60, (*seen, says.no_router(router_lost)))
     if knock.neighbour is not False:
         return Cause(Verdict.DVR_UNREACHABLE, 60 if knock.neighbour is None else 50, seen)
     verdict = _off(site)
-    confidence = 65 + (10 if net is not None and net.gateway else 0)
+    confidence = 65 + (10 if site.net is not None and site.net.gateway else 0)
     evidence = (*seen, says.no_address(knock))
     if site.mains is not None and verdict is Verdict.DVR_OFF_MAINS_PRESENT:
         return Cause(verdict, confidence + 10, (*evidence, says.mains(site.mains)))
