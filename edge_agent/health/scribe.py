@@ -40,6 +40,7 @@ TRUSTED = 2  # the clock was set by NTP, or better
 _ENDINGS = {"power_lost": "box_power_lost", "killed": "agent_killed", "stopped": "agent_stopped",
             "box_shutdown": "box_shutdown", "unreadable": "agent_off", "first_start": NO_RECORD}  # fmt: skip
 _ABSENCES = frozenset(_ENDINGS.values()) - {NO_RECORD}
+_WHY_ABSENT = _ABSENCES | {"power_cut"}  # a box whose cable is out watches on
 _STATES = {"up": SEEN, "suspect": SEEN, "dark": DARK, "unusable": UNUSABLE}
 _LETTERS = {"u": SEEN, "q": SEEN, "l": DARK, "d": UNUSABLE}
 
@@ -233,7 +234,7 @@ class _Scribe:
         until_us = self._moment(data.get("until"), at_us)
         for line in self._lines.values():
             line.explain(incident, self._affairs.get(into, affair), into)
-            if affair.scope == "box":
+            if affair.scope == "box" and affair.verdict in _WHY_ABSENT:
                 line.explain_absence(into, affair, since_us - HOLE_US, until_us)
         cameras = data.get("cameras")
         self._planned(data, since_us, _words(cameras))

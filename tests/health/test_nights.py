@@ -105,6 +105,18 @@ def test_a_camera_that_is_dark_when_the_box_dies_is_not_known_to_be_dark_afterwa
     )
 
 
+def test_an_absence_that_a_power_cut_explains_afterwards_is_told_so_and_a_pulled_cable_explains_none() -> (
+    None
+):
+    story = begun().until("2026-11-21 23:00").until("2026-11-22 01:00", marks=False)
+    story.boot("power_lost").all_up()
+    span = {"since": timestamp(at("2026-11-21 22:59")), "until": timestamp(story.now_us), "cameras": []}
+    story.add("incident", incident="c", scope="box", verdict="lan_down", confidence=90, **span)
+    assert sight(record(story)).night.unknown == {"box_power_lost": 120}
+    story.add("incident", incident="p", scope="box", verdict="power_cut", confidence=80, **span)
+    assert sight(record(story.until(END))).night == Minutes(600, 480, unknown={"power_cut": 120})
+
+
 def test_a_hole_in_the_ledger_is_unknown_and_what_was_before_goes_on_after_it() -> None:
     story = begun().until("2026-11-21 21:00").until("2026-11-21 21:30", marks=False)
     assert sight(record(story.until(END))).night == Minutes(600, 569, unknown={"ledger_hole": 31})
