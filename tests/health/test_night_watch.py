@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.clock import ManualClock
+from edge_agent.health import replay, signal_log
 from edge_agent.health.camera import DARK_AFTER_S
 from edge_agent.health.decisions import CameraTurned, Decision, Sight
+from edge_agent.health.replay import Replay
 from edge_agent.health.signals import (
     BoxStoodStill,
     CameraKnown,
@@ -262,3 +264,17 @@ def test_every_incident_closes_when_all_is_well_again(signals: list[Signal]) -> 
                 watch.observe(StreamPulse(clock.now(), name, role, 10.0, 250, 5, 60_000, 9000))
     assert watch.incidents == ()
     assert {camera.told for camera in watch.cameras} == {Sight.UP}
+
+
+@settings(max_examples=60)
+@given(nights(), st.lists(st.floats(0, 30), min_size=1, max_size=8))
+def test_a_replay_of_any_night_decides_alike(signals: list[Signal], late_s: list[float]) -> None:
+    """Also when time was let pass beyond a signal that then came late."""
+    watch, log, told = NightWatch(), [], []
+    for number, signal in enumerate(signals):
+        log.append(signal_log.encode(signal, watch.now_ns))
+        told += watch.observe(signal)
+        ahead_s = late_s[number % len(late_s)]
+        told += watch.advance(ManualClock(signal.at.wall_us, signal.at.boot_ns + int(ahead_s * 1e9)).now())
+    again = [replay.line(decision) for decision in Replay(log)]
+    assert again == [replay.line(decision) for decision in told][: len(again)]
