@@ -125,7 +125,8 @@ class Session:
         question = _Question(port, path, body, self._timeout_s, 0.0)
         try:
             answer = self._post(question, _Signed(headers(), serialise(body), Scheme.UNKNOWN, True))
-            return soap.local(soap.parse(answer.body)) == "Envelope"
+            asks_login = answer.status == 401 and digest.choose(answer.challenges) is not None
+            return asks_login or soap.local(soap.parse(answer.body)) == "Envelope"
         except (web.WebError, FormatError):
             return False
 
