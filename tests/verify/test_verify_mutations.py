@@ -109,6 +109,7 @@ def test_any_single_changed_byte_is_found(shelf: Path, data: st.DataObject) -> N
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_byte_of_the_package_is_covered(shelf: Path) -> None:
     raw = world()[1]
     for at in range(len(raw)):
