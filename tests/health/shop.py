@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import lens
+
 from edge_agent.health.signals import (
     BoxStarted,
     BoxStoodStill,
@@ -42,8 +44,6 @@ KNOCK_S = 30.0
 POLL_S = 10.0
 CLOCK_S = 300.0
 HOST = "192.168.1.64"
-
-SIZES = {"day": 9000, "infrared": 6000, "unlit": 3000, "wall": 5000, "covered": 2500}  # between keyframes
 
 Scene = Literal["day", "infrared", "unlit", "wall"]
 
@@ -333,28 +333,11 @@ class World:
         return StreamPulse(self.moment(), cam.id, Role.MAIN, self.shop.look_s, 250, 5, 60_000, int(size))
 
     def _bytes(self, sees: str) -> float:
-        size = SIZES.get(sees, 150) * self.rng.uniform(0.6, 1.7)
-        return size * self.rng.choice((0.01, 0.02, 0.3)) if self.shop.smart and sees in SIZES else size
+        size = lens.SIZES.get(sees, 150) * self.rng.uniform(0.6, 1.7)
+        return size * self.rng.choice((0.01, 0.02, 0.3)) if self.shop.smart and sees in lens.SIZES else size
 
     def _picture(self, cam: Cam) -> PictureMeasured:
-        r, sees = self.rng, self._sees(cam)
-        at, name = self.moment(), cam.id
-        still = (0.0, f"{sees}{cam.number}")
-        live = (r.uniform(0.02, 0.3), f"{r.getrandbits(64):016x}")
-        match sees:
-            case "slate":
-                return PictureMeasured(at, name, 46.0, 12.0, 0.02, 18.0, 0.95, *still)
-            case "black_slate":
-                return PictureMeasured(at, name, 18.0, 6.0, 0.01, 0.2, 0.97, *still)
-            case "unlit":  # no light and no infrared: noise on black
-                return PictureMeasured(at, name, 19.0, 3.0, 0.004, 0.5, 0.9, *live)
-            case "covered":
-                return PictureMeasured(at, name, 17.0, 1.0, 0.001, 0.3, 0.98, *live)
-            case "wall":  # a shutter: little detail, and hardly anything moves
-                return PictureMeasured(at, name, 90.0, 9.0, 0.03, 1.0, 0.6, r.uniform(0, 0.05), live[1])
-            case "infrared":
-                return PictureMeasured(at, name, r.uniform(55, 80), 35.0, 0.09, 0.8, 0.3, *live)
-        return PictureMeasured(at, name, r.uniform(90, 130), 48.0, 0.14, 14.0, 0.15, *live)
+        return lens.picture(self._sees(cam), cam.number, cam.id, self.moment(), self.rng)
 
     def _turning(self, numbers: tuple[int, ...]) -> list[Cam]:
         chosen = self._chosen(numbers)
