@@ -141,6 +141,15 @@ class RingReader:
             except OSError as error:
                 raise RingError(f"{volume.path}: {error.strerror}") from error
 
+    def weigh(self, stream_id: bytes, from_us: int, to_us: int) -> int:
+        """Bytes of the stream's records that begin between two moments. Raises RingError."""
+        return sum(
+            entry.length
+            for shelf, volume in self._volumes_for(stream_id, from_us, to_us)
+            for entry in shelf.full(volume).entries(stream_id)
+            if from_us <= entry.wall_us < to_us
+        )
+
     def loose(self, stream_id: bytes, from_us: int, to_us: int) -> Iterator[Record]:
         """Records of a stream without epochs, as the box's `tips`, written between two moments.
 
