@@ -20,6 +20,7 @@ from edge_agent import log as logs
 from edge_agent.agent.chores import Chores
 from edge_agent.agent.config_watch import ConfigWatch
 from edge_agent.agent.device_clocks import DeviceClocks
+from edge_agent.agent.evidence_worker import EvidenceWorker, evidence_log
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.owner import Owner
 from edge_agent.agent.parts import Parts, Uplink
@@ -45,6 +46,7 @@ from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.cursor import Cosigners
 from edge_agent.ledger.writer import LedgerWriter
 from edge_agent.model import Role, StreamSpec
+from edge_agent.ring.evidence import Readers
 from edge_agent.ring.plan import RingPolicy
 from edge_agent.ring.reader import RingReader
 from edge_agent.ring.scanner import RingScanner
@@ -121,6 +123,10 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         pulse_s=config.watch.pulse_s,
         gate=lockouts.lockouts,
     )
+    reader = RingReader(
+        {role: config.ring.directory / role.value for role in rings},
+        live={role: ring.open_index for role, ring in rings.items()},
+    )
     return Parts(
         config=config,
         clock=clock,
@@ -133,10 +139,9 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         capture=capture,
         rings=rings,
         scanners=tuple(_scanner(ring, config, clock, inbox) for ring in rings.values()),
-        reader=RingReader(
-            {role: config.ring.directory / role.value for role in rings},
-            live={role: ring.open_index for role, ring in rings.items()},
-        ),
+        reader=reader,
+        evidence=EvidenceWorker(evidence_log(config, box.box_id, run_id), reader, clock, inbox),
+        footage=Readers(reader, config.evidence_directory),
         still_sealer=sealing.still_sealer(),
         ledger=ledger,
         pictures=Pictures(clock, inbox),
@@ -260,6 +265,7 @@ def _start(parts: Parts, config: Config) -> None:
         supervisor.start(scanner, patience_s=DISK_PATIENCE_S)
     supervisor.start(parts.ledger, patience_s=DISK_PATIENCE_S)
     supervisor.start(parts.chores, patience_s=DISK_PATIENCE_S)
+    supervisor.start(parts.evidence, patience_s=DISK_PATIENCE_S)
     supervisor.start(parts.pictures, patience_s=60)
     supervisor.start(parts.capture)
     supervisor.start(parts.reach, patience_s=60)

@@ -78,6 +78,7 @@ class Recorder(Model):
     password_file: Path | None = None
     brand: Literal["auto", "dahua", "hikvision", "tvt", "xm", "uniview"] = "auto"
     channels: tuple[int, ...] = ()  # empty: all
+    colour: Annotated[str, Field(max_length=40)] = ""  # of its case: a certificate asks for it
 
     def secret(self) -> str:
         """The password, from the file if one is named. Raises OSError when it cannot be read."""
@@ -122,6 +123,14 @@ class RingClass(Model):
     sync_s: float = Field(0.7, ge=0.1, le=10)
 
 
+class Evidence(Model):
+    """What is held for cases, and what the night watch holds by itself; neither is ever evicted for age."""
+
+    directory: Path | None = None  # default: <ring.directory>/evidence
+    max_bytes: int = Field(5 * GIB, ge=16 * 1024**2)
+    automatic_bytes: int = Field(1 * GIB, ge=0)
+
+
 class Ring(Model):
     directory: Path = Path("/var/lib/edge-agent/ring")
     min_free_bytes: int = Field(1 * GIB, ge=0)
@@ -130,6 +139,7 @@ class Ring(Model):
     main: RingClass = RingClass()
     sub: RingClass = RingClass(max_bytes=20 * GIB, sync_s=5.0)
     required_days: int = Field(30, ge=1)
+    evidence: Evidence = Evidence()
 
 
 class Recipient(Model):
@@ -253,6 +263,10 @@ class Config(Model):
     @property
     def control_socket(self) -> Path:
         return self.state.socket or self.state.directory / "control.sock"
+
+    @property
+    def evidence_directory(self) -> Path:
+        return self.ring.evidence.directory or self.ring.directory / "evidence"
 
     @property
     def box_key(self) -> Path:

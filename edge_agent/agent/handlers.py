@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from edge_agent.agent import local
+from edge_agent.agent.evidence import pages
+from edge_agent.agent.evidence_worker import Held
 from edge_agent.agent.viewings import Playing
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.errors import EdgeAgentError
@@ -24,6 +26,7 @@ from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.messages import Lifecycle, ReplyData
 from edge_agent.uplink.operations import (
     CameraArgs,
+    HoldArgs,
     LiveRenewArgs,
     LiveStartArgs,
     LiveStopArgs,
@@ -31,6 +34,7 @@ from edge_agent.uplink.operations import (
     PlaybackStartArgs,
     PlaybackStopArgs,
     RangeArgs,
+    ReleaseArgs,
     WorkArgs,
 )
 from edge_agent.uplink.playback import END_OF_FOOTAGE, LEASE_RAN_OUT, STOPPED
@@ -65,6 +69,10 @@ class Task:
     def under_way(self, **result: JsonValue) -> None:
         """A playback has begun; `done` or `fail` will say when and why it ended."""
         self._tell(Lifecycle.PROGRESS, result=result)
+
+    def reached(self, percent: int) -> None:
+        """Long work goes on."""
+        self._tell(Lifecycle.PROGRESS, progress=percent)
 
     def done(self, **result: JsonValue) -> None:
         self._tell(Lifecycle.DONE, result=result)
@@ -152,11 +160,11 @@ def _playback_start(owner: Owner, task: Task) -> None:
     args = task.command.typed_args()
     assert isinstance(args, PlaybackStartArgs)
     stream = _stream_id(owner, args.camera, args.role)
-    reader = owner.parts.reader
-    records = reader.records(stream, args.from_us, args.to_us)
+    footage = owner.parts.footage
+    records = footage.records(stream, args.from_us, args.to_us)
     if args.proofs:
         tips = tips_stream(owner.parts.box.box_id)
-        records = chain(reader.loose(tips, args.from_us, args.to_us + MARK_TIME_US), records)
+        records = chain(footage.loose(tips, stream, args.from_us, args.to_us + MARK_TIME_US), records)
     started = owner.link.media.start_playback(
         args.camera,
         args.role,
@@ -187,7 +195,7 @@ def _playback_seek(owner: Owner, task: Task) -> None:
         raise CommandFailed("no_session", "this playback has ended; start it again")
     media = owner.link.media
     speed = args.speed or playing.speed
-    records = owner.parts.reader.records(playing.stream, args.from_us, playing.to_us)
+    records = owner.parts.footage.records(playing.stream, args.from_us, playing.to_us)
     first = media.seek_playback(args.session, records, speed=speed)
     if first is None:
         raise CommandFailed("no_session", "this playback has ended; start it again")
@@ -217,6 +225,35 @@ def _coverage(owner: Owner, task: Task) -> None:
         lambda found: task.done(**found),
         lambda why: task.fail("unreadable", why),
     )
+
+
+def _hold(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, HoldArgs)
+    _known(owner, args.camera)
+    wanted = owner.evidence.stretch(args.camera, args.role, args.from_us, args.to_us, args.case)
+
+    def held(fact: Held) -> None:
+        for page in pages(fact):
+            task.under_way(keys=list(page))
+        hold = fact.hold
+        task.done(
+            hold=hold.id, case=args.case, records=hold.records, bytes=hold.bytes, digest=hold.digest,
+            epochs=len(fact.keys), fresh=fact.fresh,
+        )  # fmt: skip
+
+    owner.evidence.hold(
+        wanted, task.command.operator, held, lambda why: task.fail("not_held", why), task.reached
+    )
+
+
+def _release(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, ReleaseArgs)
+    owner.evidence.release(
+        args.case, task.command.operator,
+        lambda size: task.done(case=args.case, bytes=size), lambda why: task.fail("not_held", why),
+    )  # fmt: skip
 
 
 def _cameras_list(owner: Owner, task: Task) -> None:
@@ -268,6 +305,8 @@ _HANDLERS: dict[str, Callable[[Owner, Task], None]] = {
     "playback.seek": _playback_seek,
     "playback.stop": _playback_stop,
     "ring.coverage": _coverage,
+    "ring.hold": _hold,
+    "ring.release": _release,
     "cameras.list": _cameras_list,
     "cameras.rediscover": _rediscover,
     "work.announce": _work_announce,

@@ -143,6 +143,14 @@ class Journal:
         """Footage left the box in clear, by somebody who holds the site's key."""
         self._ledger.append("export", told, urgent=True)
 
+    def hold(self, told: dict[str, Any], *, alarm: bool) -> None:
+        """Footage was copied to where no retention reaches it. `alarm`: for a case."""
+        self._ledger.append("hold", told, urgent=alarm)
+
+    def release(self, told: dict[str, Any]) -> Event:
+        """What was held for a case may be removed when the event that comes back is set."""
+        return self._ledger.append_tracked("release", told)
+
     def ring_opened(self, fact: RingOpened) -> None:
         self._ledger.append(
             "ring",

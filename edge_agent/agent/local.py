@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,15 @@ from pydantic import ValidationError
 from edge_agent import __version__
 from edge_agent.agent import reports
 from edge_agent.capture.pictures import PictureReady
+from edge_agent.errors import EdgeAgentError
 from edge_agent.host.control import ControlAsked
-from edge_agent.uplink.operations import WorkArgs
+from edge_agent.uplink.operations import HoldArgs, WorkArgs
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner
+
+
+log = logging.getLogger(__name__)
 
 
 def answer(owner: Owner, asked: ControlAsked) -> None:
@@ -108,8 +113,7 @@ def _work(owner: Owner, asked: ControlAsked) -> None:
     try:
         work = WorkArgs.model_validate(asked.args)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        asked.reply.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        asked.reply.refuse(_first(error))
         return
     unknown = [camera for camera in work.cameras if owner.cameras.get(camera) is None]
     if unknown:
@@ -120,10 +124,38 @@ def _work(owner: Owner, asked: ControlAsked) -> None:
     asked.reply.result({})
 
 
+def _hold(owner: Owner, asked: ControlAsked) -> None:
+    """Answered at once: `holds` tells how far it has come."""
+    try:
+        args = HoldArgs.model_validate(asked.args, strict=False)
+        wanted = owner.evidence.stretch(args.camera, args.role, args.from_us, args.to_us, args.case)
+    except (ValidationError, EdgeAgentError) as error:
+        asked.reply.refuse(_first(error))
+        return
+    owner.journal.local("hold", str(asked.peer), args.camera)
+    owner.evidence.hold(
+        wanted, f"local {asked.peer}", lambda _: None, lambda why: log.warning("hold %s: %s", args.case, why)
+    )
+    asked.reply.result({"hold": wanted.id})
+
+
+def _holds(owner: Owner, asked: ControlAsked) -> None:
+    owner.evidence.listing(lambda holds: asked.reply.result({"holds": holds}), asked.reply.refuse)
+
+
+def _first(error: ValidationError | EdgeAgentError) -> str:
+    if isinstance(error, EdgeAgentError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 _OPERATIONS: dict[str, Callable[[Owner, ControlAsked], None]] = {
     "status": _status,
     "snapshot": _snapshot,
     "rediscover": _rediscover,
     "work": _work,
     "exported": _exported,
+    "hold": _hold,
+    "holds": _holds,
 }

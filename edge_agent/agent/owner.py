@@ -17,6 +17,7 @@ from edge_agent.agent.beats import Beats
 from edge_agent.agent.cameras import Cameras, Watched, Wiring
 from edge_agent.agent.chores import ChoreDone, ChoreFailed
 from edge_agent.agent.config_watch import ConfigWatch
+from edge_agent.agent.evidence import EvidenceDesk
 from edge_agent.agent.finder import CameraPlaced, RecorderFailed, RecorderFound, credentials_of
 from edge_agent.agent.footage import Footage
 from edge_agent.agent.gaps import Gaps
@@ -73,6 +74,8 @@ class Owner:
             parts.capture, parts.pictures, parts.clock, parts.config.snapshots.quality
         )
         self.night = NightDesk(self, watch)
+        self.evidence = EvidenceDesk(self)
+        self.night.keeper = self.evidence
         self._config_watch = config_watch
         self._roster = roster.load(self._roster_path)
         self._jobs = Jobs(parts.config, self.take_scheduled_snapshots)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edge_agent.agent.chores import Chores
 from edge_agent.agent.device_clocks import DeviceClocks
+from edge_agent.agent.evidence_worker import EvidenceWorker
 from edge_agent.agent.finder import Finder
 from edge_agent.agent.probes import Probes
 from edge_agent.agent.reach import Reach
@@ -21,6 +22,7 @@ from edge_agent.host.facts import HostProbe
 from edge_agent.host.notify import Notifier
 from edge_agent.ledger.writer import LedgerWriter
 from edge_agent.model import Role
+from edge_agent.ring.evidence import Readers
 from edge_agent.ring.reader import RingReader
 from edge_agent.ring.scanner import RingScanner
 from edge_agent.ring.writer import RingWriter
@@ -55,6 +57,8 @@ class Parts:
     rings: dict[Role, RingWriter]
     scanners: tuple[RingScanner, ...]
     reader: RingReader
+    evidence: EvidenceWorker
+    footage: Readers  # from the ring, or from a hold that outlived it
     still_sealer: StreamSealer | None  # None: no recipient, so nothing may be sealed
     ledger: LedgerWriter
     pictures: Pictures

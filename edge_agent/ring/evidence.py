@@ -67,7 +67,7 @@ class EvidenceLog:
     def copy(self, hold: Hold, source: RingReader, now_us: int) -> Iterator[int]:
         """Steps H2-H4: percent done, batch by batch. Raises RingError or OSError; then call `give_up`."""
         stretch = hold.stretch
-        need = source.weigh(stretch.stream, stretch.from_us, stretch.to_us)
+        need = source.weigh(stretch.stream, stretch.from_us, stretch.to_us + AFTER_US)  # at most
         held = [known for known in self.held() if known.id != hold.id]
         free = shutil.disk_usage(self._directory).free + _size(self._directory / hold.id)
         for leaving in holds.give_way(held, stretch, need, free, self._bounds):

@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[capture]": config.Capture,
     "[ring]": config.Ring,
     "[ring.main] and [ring.sub]": config.RingClass,
+    "[ring.evidence]": config.Evidence,
     "[keys]": config.Keys,
     "[uplink]": config.Uplink,
     "[snapshots]": config.Snapshots,
@@ -54,7 +55,7 @@ def test_the_installed_sample_loads_and_asks_to_be_changed() -> None:
 def test_every_key_is_told_with_its_default(heading: str) -> None:
     told = dict(_rows(heading))
     fields = SECTIONS[heading].model_fields
-    classes = ("main", "sub") if heading == "[ring]" else ()  # told in a section of their own
+    classes = ("main", "sub", "evidence") if heading == "[ring]" else ()  # told in a section of their own
     assert told == {
         name: "required" if field.is_required() else _text(field.default)
         for name, field in fields.items()
