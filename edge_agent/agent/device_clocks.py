@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event, Lock
 
-from edge_agent.capture.device_clock import parse_moment
+from edge_agent.capture.moments import parse_moment
 from edge_agent.capture.ports import CredentialGate
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError

@@ -31,15 +31,6 @@ def read_clock(body: bytes, http_date: str, ours: datetime) -> datetime | None:
     return _http_date(http_date)
 
 
-def parse_moment(text: str) -> datetime | None:
-    """An xs:dateTime; without a zone it is taken as UTC. None when it is no possible moment."""
-    try:
-        moment = datetime.fromisoformat(text.strip()[:40])
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _moment(answer: soap.Element, name: str) -> datetime | None:
     node = soap.find(answer, name)
     if node is None:

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from edge_agent.capture import addresses, soap, topics, web
-from edge_agent.capture.device_clock import parse_moment
+from edge_agent.capture.moments import parse_moment
 from edge_agent.capture.session import Session
 from edge_agent.capture.soap_request import envelope
 from edge_agent.capture.topics import Notice

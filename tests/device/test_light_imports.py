@@ -9,9 +9,10 @@ import sys
 HEAVY = ("lxml", "zeep", "requests", "onvif", "av", "cv2", "numpy")
 
 
-def test_the_seams_load_neither_onvif_nor_media_libraries() -> None:
+def test_the_daemon_and_the_seams_load_neither_onvif_nor_media_libraries() -> None:
     code = (
         "import sys, json\n"
+        "import edge_agent.app\n"
         "from edge_agent.capture import brands, channels, device, discovery, lockout, pictures, wsd\n"
         f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     )
