@@ -46,6 +46,7 @@ class RecorderFound(Fact):
     clock_offset_s: float | None
     cameras: tuple[Camera, ...]
     events: EventSource | None = None
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class Finder:
             report.clock_offset_s,
             cameras,
             _event_source(recorder, place.address, report),
+            self._macs.get(recorder.name, ""),
         )
 
 

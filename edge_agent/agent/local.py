@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -41,13 +42,14 @@ def status(owner: Owner) -> dict[str, Any]:
     parts = owner.parts
     now, zone = parts.clock.now(), parts.config.site.timezone
     site = parts.config.site
+    colours = {recorder.name: recorder.colour for recorder in parts.config.recorders}
     return {
         "version": __version__,
         "site": {"id": site.id, "name": site.name, "kind": site.kind},
         "link": owner.link.status(),
         "recorders": [
-            {"name": r.name, "address": r.address, "make": r.make, "model": r.model, "sentence": r.sentence}
-            for r in owner.recorders.values()
+            asdict(recorder) | {"colour": colours.get(recorder.name, "")}
+            for recorder in owner.recorders.values()
         ],
         "cameras": reports.status_cameras(owner.cameras, parts.capture.stats(), zone),
         "ring": owner.footage.status(),

@@ -63,11 +63,14 @@ class RecorderView:
     make: str = ""
     model: str = ""
     sentence: str = ""
+    serial: str = ""
+    mac: str = ""
 
     @classmethod
     def of(cls, fact: RecorderFound | RecorderFailed) -> RecorderView:
         if isinstance(fact, RecorderFound):
-            return cls(fact.recorder, fact.address, fact.make, fact.model)
+            told = fact.make, fact.model
+            return cls(fact.recorder, fact.address, *told, serial=fact.serial, mac=fact.mac)
         return cls(fact.recorder, fact.address, sentence=str(fact.sentence))
 
 

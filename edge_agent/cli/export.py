@@ -19,6 +19,7 @@ from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_
 from edge_agent.cli.moments import Bar, bar, local, window
 from edge_agent.config import Config, Recipient
 from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.export import certificate as certificates
 from edge_agent.export import keyfile, package
 from edge_agent.export.box_ledger import BoxLedger
 from edge_agent.export.draft import whole_file
@@ -41,6 +42,9 @@ RoleOption = Annotated[Role, typer.Option(help="Which stream.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who exports; default: the user who is logged in.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, e.g. the FIR number.")]
 CaseOption = Annotated[str, typer.Option("--case", help="The case it belongs to.")]
+CertificateOption = Annotated[
+    bool, typer.Option("--certificate/--no-certificate", help="Add the certificate under section 63(4).")
+]
 
 
 def ring_export(
@@ -54,6 +58,7 @@ def ring_export(
     by: ByOption = "",
     reason: ReasonOption = "",
     case: CaseOption = "",
+    certificate: CertificateOption = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -81,7 +86,7 @@ def ring_export(
             _tips(reader, box, from_us, to_us), ledger.view(),
             Keyring(box.public, recipient.id, private), origin, box.sign, _vkeys(settings, origin),
         )  # fmt: skip
-        written = save(path, request)
+        written = save(path, request, certificates.extras if certificate else None)
     told = {"camera": camera, "role": role.value, "reason": reason, "case": case, "by": facts.exported.by}
     _note(settings, written, from_us=from_us, to_us=to_us, **told)
     tell(path, written, json=json)
@@ -165,9 +170,7 @@ def _recorder(settings: Config, name: str) -> RecorderFacts:
         listed: list[dict[str, Any]] = call(settings.control_socket, "status", {}, 5.0)["recorders"]
     except (ControlError, KeyError):
         listed = []
-    told = next((r for r in listed if r.get("name") == name), {})
-    make, model = (str(told.get(part) or UNKNOWN) for part in ("make", "model"))
-    return RecorderFacts(name=name, make=make, model=model)
+    return RecorderFacts.told(name, next((r for r in listed if r.get("name") == name), {}))
 
 
 def _reader(settings: Config) -> RingReader:

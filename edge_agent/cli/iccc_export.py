@@ -12,6 +12,7 @@ import typer
 from edge_agent.cli.context import JsonOption
 from edge_agent.cli.export import (
     CaseOption,
+    CertificateOption,
     FromOption,
     OutputOption,
     RoleOption,
@@ -53,12 +54,14 @@ def export(
     output: OutputOption = None,
     role: RoleOption = Role.MAIN,
     case: CaseOption = "",
+    certificate: CertificateOption = True,
     json: JsonOption = False,
 ) -> None:
     """Pull a camera's sealed footage, open it, and write it with its proofs as one .zip.
 
     An interrupted export goes on where it was when the same command is given again.
     """
+    from edge_agent.export import certificate as certificates
     from edge_agent.export.manifest import Exported
     from edge_agent.iccc import export as exports
     from edge_agent.iccc.client import IcccClient
@@ -88,8 +91,11 @@ def export(
                 typer.echo("note: not all that the box has came; what is missing is listed as gaps", err=True)
             with closing(LedgerStore(console.mirror)) as store:
                 written = exports.write(
-                    path, client, wanted, desk, spool, store, public, lambda r: shown.through(r, "packing")
-                )
+                    path, client, wanted, desk, spool, store, public,
+                    lambda r: shown.through(r, "packing"),
+                    certificates.extras if certificate else None,
+                    exports.recorder_of(client, wanted),
+                )  # fmt: skip
         spooled.unlink()
     finally:
         client.stop()

@@ -57,6 +57,13 @@ class RecorderFacts:
     serial: str = UNKNOWN
     mac: str = UNKNOWN
     firmware: str = UNKNOWN
+    colour: str = UNKNOWN
+
+    @staticmethod
+    def told(name: str, status: Mapping[str, object]) -> RecorderFacts:
+        """From the recorder's part of an agent's status."""
+        parts = ("make", "model", "serial", "mac", "colour")
+        return RecorderFacts(name, **{part: str(status.get(part) or UNKNOWN)[:128] for part in parts})
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ RECORDS, TIPS, LEDGER, MANIFEST, SIGNATURE = (
 )  # fmt: skip
 
 Reread = Callable[[], Iterable[Record]]
-Extras = Callable[[Mapping[str, Json]], Mapping[str, bytes]]  # further files, from all but the file list
+Extras = Callable[[Mapping[str, Json]], Mapping[str, bytes]]  # further files, from the manifest so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ def write(file: BinaryIO, request: Request, extras: Extras | None = None) -> Wri
     bundle.add_bytes(TIPS, b"".join(record.raw for record in chosen.tips))
     bundle.add_bytes(LEDGER, proofs.encode(request.ledger, heads, chosen.leaves))
     document = _manifest(request, chosen)
-    for name, content in (extras(document) if extras else {}).items():
+    so_far = manifests.with_files(document, bundle.files)
+    for name, content in (extras(so_far) if extras else {}).items():
         bundle.add_bytes(name, content)
     content = manifests.canonical(manifests.with_files(document, bundle.files))
     packed = bundle.add_bytes(MANIFEST, content)

@@ -79,7 +79,7 @@ def pull(client: IcccClient, wanted: Wanted, spool: Spool, seen: Seen) -> bool:
 
 def write(
     path: Path, client: IcccClient, wanted: Wanted, desk: Desk, spool: Spool, store: LedgerStore,
-    public: bytes, shown: Shown, extras: Extras | None = None,
+    public: bytes, shown: Shown, extras: Extras | None = None, recorder: RecorderFacts | None = None,
 ) -> Written:  # fmt: skip
     """Pack what was pulled. `extras` may add files, as the certificate, from the manifest so far.
 
@@ -89,7 +89,7 @@ def write(
     if birth is None:
         raise UplinkError(f"site {wanted.site} has not reported yet")
     request = Request(
-        _facts(birth, wanted), stream_of(birth, wanted), wanted.from_us, wanted.to_us,
+        _facts(birth, wanted, recorder), stream_of(birth, wanted), wanted.from_us, wanted.to_us,
         lambda: shown(spool.footage()), spool.tips(), ledger_view(store, wanted.site),
         Keyring(public, desk.recipient_id, desk.recipient_key), desk.exporter, desk.private.sign,
         _vkeys(store, wanted.site, desk),
@@ -112,6 +112,23 @@ def stream_of(birth: Birth, wanted: Wanted) -> bytes:
         known = ", ".join(c.id for c in birth.data.cameras) or "none"
         raise UplinkError(f"{wanted.site} has no {wanted.camera}/{wanted.role.value}; known: {known}")
     return bytes.fromhex(named)
+
+
+def recorder_of(client: IcccClient, wanted: Wanted) -> RecorderFacts | None:
+    """What the box's signed status says of the camera's recorder; None when it does not answer."""
+    birth = client.birth(wanted.site)
+    cameras = birth.data.cameras if birth else ()
+    name = next((camera.recorder for camera in cameras if camera.id == wanted.camera), "")
+    told = wanted.exported
+    try:
+        reply = client.command(wanted.site, "diagnose", operator=told.by, reason=told.reason)
+    except UplinkError:
+        return None
+    listed = reply.data.result.get("recorders")
+    known = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
+    return next(
+        (RecorderFacts.told(name, status) for status in known if name and status.get("name") == name), None
+    )
 
 
 def ledger_view(store: LedgerStore, site: str) -> LedgerView:
@@ -162,11 +179,11 @@ def _waiting(came: queue.Queue[Record]) -> Iterator[Record]:
             return
 
 
-def _facts(birth: Birth, wanted: Wanted) -> Facts:
+def _facts(birth: Birth, wanted: Wanted, recorder: RecorderFacts | None) -> Facts:
     """As the box's signed birth tells them. A birth names no uid: the stream id stands for it."""
     told = birth.data
     camera = next(c for c in told.cameras if c.id == wanted.camera)
-    recorder = RecorderFacts(name=camera.recorder) if camera.recorder else RecorderFacts()
+    recorder = recorder or (RecorderFacts(name=camera.recorder) if camera.recorder else RecorderFacts())
     site = SiteFacts(wanted.site, told.name or wanted.site, told.kind, timezone=told.timezone)
     named = CameraFacts(wanted.camera, "", wanted.role.value, camera.name or wanted.camera)
     return Facts(wanted.exported, site, recorder, named)
