@@ -19,20 +19,28 @@ from edge_agent.cli.export import (
     ToOption,
     tell,
 )
+from edge_agent.cli.iccc_hold import iccc_hold, iccc_holds, iccc_release, wait_for_birth
 from edge_agent.cli.moments import bar, local, window
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.model import Role
 
 if TYPE_CHECKING:
-    from edge_agent.iccc.client import IcccClient
     from edge_agent.iccc.console.settings import ConsoleSettings
     from edge_agent.iccc.export import Desk
-    from edge_agent.uplink.messages import Birth
+    from edge_agent.seal.epoch import Wrap
 
-BIRTH_WAIT_S = 10.0
+EvidenceKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence-key", help="Open what is held with this key (X25519, PEM), not the recipient's."
+    ),
+]
 _SAFE = str.maketrans({" ": "_", ":": ""})
 
 app = typer.Typer(help="At the command centre.", no_args_is_help=True)
+app.command("hold")(iccc_hold)
+app.command("holds")(iccc_holds)
+app.command("release")(iccc_release)
 
 
 @app.callback()
@@ -55,6 +63,7 @@ def export(
     role: RoleOption = Role.MAIN,
     case: CaseOption = "",
     certificate: CertificateOption = True,
+    evidence_key: EvidenceKeyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Pull a camera's sealed footage, open it, and write it with its proofs as one .zip.
@@ -69,15 +78,16 @@ def export(
     from edge_agent.iccc.store import LedgerStore
 
     console = load(settings)
-    desk = _desk(console)
+    rewrapped = _rewrapped(console, site) if evidence_key else {}
+    desk = _desk(console, evidence_key, rewrapped)
     boxes = console.trusted_boxes()
     public = boxes.public_key(site)
     if public is None or console.mirror is None:
         raise ConfigError([f"{settings}: site {site} is not enrolled, or `mirror` does not name the store"])
-    client = IcccClient(console.client(), boxes)
+    client = IcccClient(console.client(evidence_key), boxes, lambda _: rewrapped)
     client.start()
     try:
-        birth = _birth(client, site)
+        birth = wait_for_birth(client, site)
         from_us, to_us = window(start, end, birth.data.timezone)
         path = output or Path(f"{site}_{camera}_{local(from_us, birth.data.timezone)}.zip".translate(_SAFE))
         if path.exists():
@@ -102,7 +112,14 @@ def export(
     tell(path, written, json=json)
 
 
-def _desk(console: ConsoleSettings) -> Desk:
+def _rewrapped(console: ConsoleSettings, site: str) -> dict[bytes, Wrap]:
+    from edge_agent.iccc.hold_store import HoldStore
+
+    with closing(HoldStore(console.hold_store())) as store:
+        return store.wraps(site)
+
+
+def _desk(console: ConsoleSettings, evidence_key: Path | None, rewrapped: dict[bytes, Wrap]) -> Desk:
     """The keys that a package is opened and signed with. Raises ConfigError that names what is missing."""
     from edge_agent.export import keyfile
     from edge_agent.iccc.export import Desk
@@ -112,7 +129,7 @@ def _desk(console: ConsoleSettings) -> Desk:
         raise ConfigError(["export_key is not set: a package must be signed by the command centre"])
     private = keyfile.ed25519(console.export_key)
     exporter = Verifier(console.export_name, private.public_key().public_bytes_raw())
-    client = console.client()
+    client = console.client(evidence_key)
     return Desk(
         client.recipient_id,
         client.recipient_key,
@@ -120,14 +137,5 @@ def _desk(console: ConsoleSettings) -> Desk:
         private,
         console.witness_vkey,
         console.mirror_vkey,
+        rewrapped,
     )
-
-
-def _birth(client: IcccClient, site: str) -> Birth:
-    """The retained birth comes with the subscription."""
-    deadline = time.monotonic() + BIRTH_WAIT_S
-    while (birth := client.birth(site)) is None:
-        if time.monotonic() > deadline:
-            raise EdgeAgentError(f"site {site} has not reported within {BIRTH_WAIT_S:.0f} s; is it online?")
-        time.sleep(0.05)
-    return birth

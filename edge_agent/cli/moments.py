@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -41,6 +41,15 @@ def window(start: str, end: str, timezone: str) -> tuple[int, int]:
 
 def local(wall_us: int, timezone: str) -> str:
     return f"{datetime.fromtimestamp(wall_us / 1e6, ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S}"
+
+
+@contextmanager
+def percents(what: str) -> Iterator[Callable[[int], None]]:
+    """For work that tells how far it is: a function that hears percents; silent where nobody watches."""
+    shown = Bar(0, 100)
+    with shown.progress:
+        task = shown.task(what)
+        yield lambda percent: shown.reach(task, percent)
 
 
 class Bar:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cryptography.exceptions import InvalidTag
 
 from edge_agent.errors import FormatError, SealError
-from edge_agent.seal.epoch import Cipher, cipher_of, commit_of, nonce_of, parse_key_body, unwrap_dek
+from edge_agent.seal.epoch import Cipher, Wrap, cipher_of, commit_of, nonce_of, parse_key_body, unwrap_dek
 from edge_agent.seal.opener import gap_of
 from edge_agent.seal.record import HEADER_BYTES, Header, Kind, Record, Tip
+from edge_agent.seal.rewrap import open_rewrapped
 
 MAX_ROWS = 200_000  # six hours of fragments of 0.2 s, and as many again
 
@@ -37,7 +39,12 @@ class Row:
 class Keyring:
     """Opens the epochs that are sealed to one recipient; remembers each disclosed key."""
 
-    def __init__(self, box_public: bytes, recipient_id: str, private_key: bytes) -> None:
+    def __init__(
+        self, box_public: bytes, recipient_id: str, private_key: bytes,
+        rewrapped: Mapping[bytes, Wrap] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """`rewrapped`: wraps that a hold made later, by epoch (`seal.rewrap`)."""
+        self._rewrapped = rewrapped
         self._box_public = box_public
         self._recipient = (recipient_id, private_key)
         self.deks: dict[bytes, bytes] = {}
@@ -46,7 +53,11 @@ class Keyring:
     def admit(self, key: Record) -> None:
         """Raises SealError when the box did not sign the record or did not seal it to the recipient."""
         body = parse_key_body(key, self._box_public)
-        dek = unwrap_dek(key.header, body, *self._recipient)
+        wrap = self._rewrapped.get(key.header.epoch)
+        if wrap is None:
+            dek = unwrap_dek(key.header, body, *self._recipient)
+        else:
+            dek = open_rewrapped(key, self._box_public, wrap, self._recipient[1])
         known = self.deks.setdefault(key.header.epoch, dek)
         if commit_of(known) != body.commit:
             raise SealError("a second, different key record for one epoch")

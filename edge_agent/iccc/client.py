@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Condition, Lock
 
@@ -25,12 +25,13 @@ from edge_agent.iccc.belief import Boxes, Still, StillParts, believe, open_still
 from edge_agent.iccc.coverage import Coverage, read_coverage
 from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
 from edge_agent.iccc.live import Anchor, LiveReceiver
-from edge_agent.iccc.orders import BEGUN, Orders
+from edge_agent.iccc.orders import BEGUN, Ordered, Orders, SecondKey
 from edge_agent.iccc.orders import CommandRefused as CommandRefused
 from edge_agent.iccc.playback import PlaybackReceiver
 from edge_agent.iccc.screening import Asked, PlaybackStream
 from edge_agent.iccc.stream import LiveStream, MediaRouter
 from edge_agent.model import Role
+from edge_agent.seal.epoch import Wrap
 from edge_agent.seal.opener import Opener
 from edge_agent.seal.record import Record
 from edge_agent.uplink import messages, topics
@@ -91,14 +92,17 @@ class LinkChanged:
 
 Fact = Heard | StillHeard | Disbelieved | LinkChanged
 Listener = Callable[[Fact], None]
+Rewrapped = Callable[[str], Mapping[bytes, Wrap]]
 RawListener = Callable[[UpTopic | MediaTopic, bytes], None]
 
 
 class IcccClient:
     """One worker of the command centre. Opens nothing until `start`; `stop` ends its threads."""
 
-    def __init__(self, settings: ClientSettings, boxes: Boxes) -> None:
+    def __init__(self, settings: ClientSettings, boxes: Boxes, rewrapped: Rewrapped | None = None) -> None:
+        """`rewrapped`: of a site, the keys that a hold sealed again to `settings.recipient_id`."""
         self._settings = settings
+        self._rewrapped = rewrapped or (lambda _site: {})
         self._boxes = boxes
         self._lock = Lock()
         self._pictured = Condition(self._lock)
@@ -163,6 +167,13 @@ class IcccClient:
         reported, there is no connection, or no answer comes in `timeout_s`.
         """
         return self._orders.carry_out(site, op, args or {}, operator, reason, timeout_s)[0]
+
+    def order(
+        self, site: str, op: str, args: dict[str, JsonValue], *, operator: str, reason: str = "",
+        second: SecondKey | None = None,
+    ) -> Ordered:  # fmt: skip
+        """As `command`, for work of minutes: the caller waits, and forgets. Raises UplinkError."""
+        return self._orders.begin(site, op, args, operator, reason, second)
 
     def snapshot(
         self, site: str, camera: str, *, operator: str, reason: str = "", timeout_s: float = REPLY_TIMEOUT_S
@@ -365,7 +376,8 @@ class IcccClient:
         public = self._boxes.public_key(site)
         if public is None:
             raise SealError(f"site {site} is not enrolled here")
-        return Opener(self._settings.recipient_id, self._settings.recipient_key, public)
+        settings = self._settings
+        return Opener(settings.recipient_id, settings.recipient_key, public, self._rewrapped(site))
 
     def _known_stream(self, site: str, camera: str, role: Role) -> bytes:
         """Recorded footage is believed of a stream that the signed birth names, and of no other."""

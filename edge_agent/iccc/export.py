@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +24,7 @@ from edge_agent.iccc.store import LedgerStore
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.wire import WitnessNote
 from edge_agent.model import Role
+from edge_agent.seal.epoch import Wrap
 from edge_agent.seal.keys import box_id
 from edge_agent.seal.record import Record
 from edge_agent.seal.tips import tips_stream
@@ -46,6 +47,7 @@ class Desk:
     private: Ed25519PrivateKey
     witness: str = ""
     mirror: str = ""
+    rewrapped: Mapping[bytes, Wrap] = field(default_factory=dict)  # by epoch: what a hold made openable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def write(
     request = Request(
         _facts(birth, wanted, recorder), stream_of(birth, wanted), wanted.from_us, wanted.to_us,
         lambda: shown(spool.footage()), spool.tips(), ledger_view(store, wanted.site),
-        Keyring(public, desk.recipient_id, desk.recipient_key), desk.exporter, desk.private.sign,
+        Keyring(public, desk.recipient_id, desk.recipient_key, desk.rewrapped),
+        desk.exporter, desk.private.sign,
         _vkeys(store, wanted.site, desk),
     )  # fmt: skip
     try:

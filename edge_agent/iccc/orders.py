@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Condition
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +12,7 @@ from pydantic import JsonValue
 
 from edge_agent.errors import UplinkError
 from edge_agent.uplink import messages, topics, ulid
-from edge_agent.uplink.commands import Command, sign_command
+from edge_agent.uplink.commands import Command, sign_command, sign_command_twice
 from edge_agent.uplink.messages import Lifecycle, Reply
 from edge_agent.uplink.topics import Down
 
@@ -20,6 +21,14 @@ FINAL = frozenset(set(Lifecycle) - {Lifecycle.ACCEPTED, Lifecycle.PROGRESS})
 BEGUN = FINAL | {Lifecycle.PROGRESS}
 
 Args = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class SecondKey:
+    """Another role's key, for what a box does on two signatures alone."""
+
+    key: Ed25519PrivateKey
+    kid: str
 
 
 class CommandRefused(UplinkError):
@@ -63,22 +72,25 @@ class Orders:
         finally:
             ordered.forget()
 
-    def begin(self, site: str, op: str, args: Args, operator: str, reason: str) -> Ordered:
+    def begin(
+        self, site: str, op: str, args: Args, operator: str, reason: str, second: SecondKey | None = None
+    ) -> Ordered:
         """Send one signed command. Its replies are kept until `Ordered.forget`. Raises UplinkError."""
         command_id = ulid.new(time.time_ns() // 1000)
         with self._replied:
             self._replies[command_id] = []
         ordered = Ordered(self._replied, self._replies, site, op, command_id)
         try:
-            self.send(site, op, args, operator, reason, command_id)
+            self.send(site, op, args, operator, reason, command_id, second)
         except UplinkError:
             ordered.forget()
             raise
         return ordered
 
     def send(
-        self, site: str, op: str, args: Args, operator: str, reason: str, command_id: str | None = None
-    ) -> None:
+        self, site: str, op: str, args: Args, operator: str, reason: str, command_id: str | None = None,
+        second: SecondKey | None = None,
+    ) -> None:  # fmt: skip
         """Send and wait for nothing. Raises UplinkError."""
         birth = self._birth(site)
         if birth is None:
@@ -89,7 +101,10 @@ class Orders:
             operator=operator, reason=reason,
             iat=now_us // 1_000_000, exp=now_us // 1_000_000 + COMMAND_LIFE_S,
         )  # fmt: skip
-        signed = sign_command(self._key, self._kid, command)
+        if second is None:
+            signed = sign_command(self._key, self._kid, command)
+        else:
+            signed = sign_command_twice((self._key, self._kid), (second.key, second.kid), command)
         self._publish(topics.down(site, Down.COMMAND), signed)
 
 
@@ -123,6 +138,11 @@ class Ordered:
         with self._replied:
             got = self._replies.get(self.command_id, ())
             return next((r for r in got if r[0].data.status in states), None)
+
+    def replies(self) -> list[Reply]:
+        """All that came so far, in order."""
+        with self._replied:
+            return [reply for reply, _ in self._replies.get(self.command_id, ())]
 
     def forget(self) -> None:
         with self._replied:

@@ -7,7 +7,9 @@ record, commitment, identity, order, digest chain, AEAD.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cryptography.exceptions import InvalidTag
 
@@ -42,7 +44,12 @@ class Opener:
     key and init, as every segment starts with, are welcome at any time.
     """
 
-    def __init__(self, recipient_id: str, private_key: bytes, box_public: bytes) -> None:
+    def __init__(
+        self, recipient_id: str, private_key: bytes, box_public: bytes,
+        rewrapped: Mapping[bytes, Wrap] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """`rewrapped`: wraps that were made later, by epoch (`seal.rewrap`)."""
+        self._rewrapped = rewrapped
         self._recipient_id = recipient_id
         self._private_key = private_key
         self._box_public = box_public
@@ -100,6 +107,9 @@ class Opener:
             if known.key_digest != record.digest:
                 raise SealError("a second, different key record for one epoch")
             self._epochs.move_to_end(identity)
+            return
+        if record.header.epoch in self._rewrapped:
+            self.admit_rewrapped(record, self._rewrapped[record.header.epoch])
             return
         body = parse_key_body(record, self._box_public)
         dek = unwrap_dek(record.header, body, self._recipient_id, self._private_key)

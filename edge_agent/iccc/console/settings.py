@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, SealError
 from edge_agent.iccc.belief import TrustedBoxes
 from edge_agent.iccc.client import ClientSettings
 from edge_agent.iccc.link import TlsFiles
+from edge_agent.seal.keys import Recipient
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -42,6 +43,9 @@ class ConsoleSettings(BaseModel):
     witness_vkey: str = ""  # what packages name as the command centre's cosigners
     mirror_vkey: str = ""
     mirror: Path | None = None  # the registrars' store: shows what is kept, and fraud
+    holds: Path | None = None  # what is held for cases, and its rewrapped keys; default: beside `mirror`
+    evidence_id: str = "evidence"
+    evidence_public: str = ""  # X25519, base64: holds are rewrapped to it; its private key is kept apart
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     user: str = "operator"
@@ -55,18 +59,36 @@ class ConsoleSettings(BaseModel):
             raise ValueError(f"listening on {self.host} needs a password of at least 8 characters")
         return self
 
-    def client(self) -> ClientSettings:
-        """Read the keys. Raises ConfigError that names the file which cannot be used."""
-        command_key, recipient_key = _pem(self.command_key), _pem(self.recipient_key)
+    def client(self, evidence_key: Path | None = None) -> ClientSettings:
+        """Read the keys. `evidence_key`: open with it what is held, in place of the recipient's key.
+
+        Raises ConfigError that names the file which cannot be used.
+        """
+        opens = evidence_key or self.recipient_key
+        command_key, recipient_key = _pem(self.command_key), _pem(opens)
         if not isinstance(command_key, Ed25519PrivateKey):
             raise ConfigError([f"{self.command_key}: not an Ed25519 private key"])
         if not isinstance(recipient_key, X25519PrivateKey):
-            raise ConfigError([f"{self.recipient_key}: not an X25519 private key"])
+            raise ConfigError([f"{opens}: not an X25519 private key"])
         tls = TlsFiles(self.ca, self.certificate, self.key)
         return ClientSettings(
             self.broker, tls, self.client_id, command_key, self.kid,
-            self.recipient_id, recipient_key.private_bytes_raw(),
+            self.evidence_id if evidence_key else self.recipient_id, recipient_key.private_bytes_raw(),
         )  # fmt: skip
+
+    def evidence(self) -> Recipient:
+        """Raises ConfigError when no evidence key is named."""
+        try:
+            return Recipient(self.evidence_id, b64decode(self.evidence_public, validate=True))
+        except (ValueError, SealError) as error:
+            raise ConfigError(
+                [f"evidence_public: {error}; name the public key that holds are for"]
+            ) from error
+
+    def hold_store(self) -> Path:
+        if self.holds is None and self.mirror is None:
+            raise ConfigError(["neither `holds` nor `mirror` says where to keep what is held"])
+        return self.holds or Path(str(self.mirror)).with_name("holds.sqlite")
 
     def trusted_boxes(self) -> TrustedBoxes:
         keys: dict[str, bytes] = {}
@@ -95,6 +117,7 @@ def load(path: Path, overrides: dict[str, object] | None = None) -> ConsoleSetti
         "boxes_dir",
         "mirror",
         "export_key",
+        "holds",
     ):
         if isinstance(document.get(name), str):
             document[name] = path.parent / str(document[name])
