@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 LONGEST_US = 24 * 3_600_000_000
 AHEAD_US = 2_000_000
 PAGE_CHARS = 40_000  # of key records in one reply, which holds 64 KB
+MAX_REFUSED = 32
 AUTOMATIC = "dark-"
 
 Failed = Callable[[str], None]
@@ -33,6 +34,7 @@ class EvidenceDesk:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._worker = owner.parts.evidence
+        self.refused: dict[str, str] = {}  # by hold, why: for who asks again at the box; the newest ones
         self._worker.resumed = lambda held: self._noted(held, "agent")
 
     def stretch(self, camera: str, role: Role, from_us: int, to_us: int, case: str) -> Stretch:
@@ -56,7 +58,14 @@ class EvidenceDesk:
             self._noted(fact, who)
             then(fact)
 
-        self._worker.hold(Order(stretch, held, failed, progress))
+        def refused(why: str) -> None:
+            self.refused[stretch.id] = why
+            while len(self.refused) > MAX_REFUSED:
+                self.refused.pop(next(iter(self.refused)))
+            failed(why)
+
+        self.refused.pop(stretch.id, None)
+        self._worker.hold(Order(stretch, held, refused, progress))
 
     def keep(self, camera: str, from_us: int, to_us: int, why: str) -> None:
         """The seconds around a camera going dark, held by itself. Best stream that is recorded."""

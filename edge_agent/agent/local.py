@@ -142,7 +142,10 @@ def _hold(owner: Owner, asked: ControlAsked) -> None:
 
 
 def _holds(owner: Owner, asked: ControlAsked) -> None:
-    owner.evidence.listing(lambda holds: asked.reply.result({"holds": holds}), asked.reply.refuse)
+    def listed(holds: list[dict[str, Any]]) -> None:
+        asked.reply.result({"holds": holds, "refused": owner.evidence.refused})
+
+    owner.evidence.listing(listed, asked.reply.refuse)
 
 
 def _first(error: ValidationError | EdgeAgentError) -> str:

@@ -37,6 +37,11 @@ def length(days: float) -> str:
     return f"{days * 24:.1f} h" if days >= 0.125 else f"{days * 24 * 60:.0f} min"
 
 
+def amount(count: int) -> str:
+    """`1.8 MB`, `47.31 GiB`."""
+    return f"{count / 1024**3:.2f} GiB" if count >= 1024**3 // 10 else f"{count / 1e6:.1f} MB"
+
+
 def print_json(document: Any) -> None:
     json.dump(document, sys.stdout, indent=1, ensure_ascii=False, default=str)
     print()

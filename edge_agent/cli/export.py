@@ -30,6 +30,7 @@ from edge_agent.host.control_wire import ControlError, call
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.model import Role
+from edge_agent.ring.evidence import Readers
 from edge_agent.ring.reader import RingReader
 from edge_agent.seal.keys import BoxKey, stream_id
 from edge_agent.seal.record import Record
@@ -75,14 +76,14 @@ def ring_export(
     box = _box(settings)
     facts = _facts(settings, camera, role, Exported(_now_us(), by or _user(), reason, case, "box"))
     origin = Verifier(notes.origin_of(settings.site.id, box.public), box.public)
-    reader = _reader(settings)
+    stream = stream_id(box.box_id, facts.camera.uid, role)
+    reader = Readers(_reader(settings), settings.evidence_directory).best(stream, from_us, to_us)
     with (
         closing(BoxLedger(settings.state.directory / "ledger", origin)) as ledger,
         bar(from_us, to_us) as shown,
     ):
         request = Request(
-            facts, stream_id(box.box_id, facts.camera.uid, role), from_us, to_us,
-            _footage(reader, stream_id(box.box_id, facts.camera.uid, role), from_us, to_us, shown),
+            facts, stream, from_us, to_us, _footage(reader, stream, from_us, to_us, shown),
             _tips(reader, box, from_us, to_us), ledger.view(),
             Keyring(box.public, recipient.id, private), origin, box.sign, _vkeys(settings, origin),
         )  # fmt: skip

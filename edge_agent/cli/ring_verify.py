@@ -22,6 +22,8 @@ from edge_agent.host.control_wire import ControlError, call
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.model import Role
+from edge_agent.ring.evidence import list_holds, read_back
+from edge_agent.ring.hold import HoldState
 from edge_agent.ring.reader import RingReader
 from edge_agent.ring.verification import Examined, Examiner, Finding, tips_by_identity
 from edge_agent.seal.keys import BoxKey, stream_id
@@ -45,12 +47,27 @@ def ring_verify(context: typer.Context, json: JsonOption = False, config: Config
     box = BoxKey.load_or_create(settings.box_key)
     tips, word = _named(settings, box, RingReader(kept))
     examiners = {role: _examined(path, box, tips, settings) for role, path in kept.items()}
+    altered = _altered(settings)
     if json:
-        print_json({role.value: _as_json(found) for role, found in examiners.items()} | {"ledger": word})
+        found_json = {role.value: _as_json(found) for role, found in examiners.items()}
+        print_json(found_json | {"ledger": word, "altered_holds": altered})
     else:
         _print(examiners, word, settings, box)
-    if any(found.findings for found in examiners.values()):
+        for case in altered:
+            print(f"WRONG hold {case}: its records are not the ones that were held")
+    if altered or any(found.findings for found in examiners.values()):
         raise typer.Exit(1)
+
+
+def _altered(settings: Config) -> list[str]:
+    """The holds whose records do not give the digest that was noted when they were whole."""
+    directory = settings.evidence_directory
+    whole = [hold for hold in list_holds(directory) if hold.state is HoldState.WHOLE]
+    return [
+        f"{hold.stretch.case} of {hold.stretch.camera} ({hold.id})"
+        for hold in whole
+        if read_back(directory, hold)[0] != hold.digest
+    ]
 
 
 def _named(settings: Config, box: BoxKey, reader: RingReader) -> tuple[list[Tip], str]:

@@ -82,23 +82,13 @@ class EvidenceLog:
 
         Raises RingError when the copy holds no footage, FormatError when it cannot be read.
         """
-        keys: list[Record] = []
-        digest, records, fragments = sha256(), 0, 0
-        stretch = hold.stretch
-        for record in self.reader(hold).records(stretch.stream, stretch.from_us, stretch.to_us + AFTER_US):
-            digest.update(record.digest)
-            records += 1
-            fragments += record.header.kind is Kind.FRAGMENT
-            if record.header.kind is Kind.KEY:
-                keys.append(record)
-        if not fragments:
+        digest, records, keys = read_back(self._directory, hold)
+        if not records:
             raise RingError("nothing is recorded of this camera in that time")
         if len(keys) > MAX_KEYS:
             raise RingError(f"{len(keys)} epochs are more than one hold may have; hold shorter stretches")
         size = _size(self._directory / hold.id)
-        done = replace(
-            hold, state=HoldState.WHOLE, records=records, bytes=size, digest=digest.hexdigest(), text=""
-        )
+        done = replace(hold, state=HoldState.WHOLE, records=records, bytes=size, digest=digest, text="")
         if done != hold:
             self._write(done)
         return done, keys
@@ -165,6 +155,20 @@ def list_holds(directory: Path) -> list[Hold]:
         except (OSError, FormatError) as error:
             log.warning("evidence: %s: %s", path, error)
     return sorted(found, key=lambda hold: (hold.held_at_us, hold.id))
+
+
+def read_back(directory: Path, hold: Hold) -> tuple[str, int, list[Record]]:
+    """What a hold's files give: digest, number of records, key records. Raises RingError, FormatError."""
+    keys: list[Record] = []
+    digest, records = sha256(), 0
+    stretch = hold.stretch
+    reader = reader_of(directory, hold)
+    for record in reader.records(stretch.stream, stretch.from_us, stretch.to_us + AFTER_US):
+        digest.update(record.digest)
+        records += 1
+        if record.header.kind is Kind.KEY:
+            keys.append(record)
+    return digest.hexdigest(), records, keys
 
 
 def reader_of(directory: Path, hold: Hold) -> RingReader:
