@@ -1,4 +1,4 @@
-"""Ten minutes of 4 Mbit/s out of a ring as evidence: `python bench/export_clip.py [DIRECTORY]`."""
+"""Ten minutes of 4 Mbit/s out of a ring, as evidence with certificate: `python bench/export_clip.py [DIR]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_agent.clock import ManualClock
 from edge_agent.events import BoundedInbox
-from edge_agent.export import package
+from edge_agent.export import certificate, package
 from edge_agent.export.manifest import CameraFacts, Exported, Facts, RecorderFacts, SiteFacts
 from edge_agent.export.proofs import LedgerView
 from edge_agent.export.rows import Keyring
@@ -123,7 +123,7 @@ def main() -> None:
         recording.run(SECONDS + 60)
         began, cpu = time.perf_counter(), time.process_time()
         with out.open("w+b") as file:
-            package.write(file, request(ring, recording.leaves))
+            package.write(file, request(ring, recording.leaves), certificate.extras)
             os.fsync(file.fileno())
         took, cpu_took = time.perf_counter() - began, time.process_time() - cpu
         print(

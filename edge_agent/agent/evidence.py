@@ -103,7 +103,8 @@ class EvidenceDesk:
             return
         stretch = hold.stretch
         log.info("evidence: %s of %s is held, %d records", stretch.case, stretch.camera, hold.records)
-        self._owner.journal.hold(_leaf(hold) | {"who": who}, alarm=not stretch.automatic)
+        leaf = _leaf(hold) | {"who": who}
+        self._worker.noted(hold, self._owner.journal.hold(leaf, alarm=not stretch.automatic))
 
     def _note_release(self, case: str, holds: tuple[Hold, ...], who: str) -> Event:
         told = {"case": case, "holds": len(holds), "bytes": sum(h.bytes for h in holds), "who": who}

@@ -32,7 +32,7 @@ Failed = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A hold that is whole, with its key records. `fresh`: it was not before this order."""
+    """A hold that is whole, with its key records. `fresh`: the ledger has not its leaf yet."""
 
     hold: Hold
     keys: tuple[Record, ...]
@@ -67,6 +67,12 @@ class _Removal:
     until_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    hold: Hold
+    noted: Event
+
+
 class EvidenceWorker:
     """Worker. A full queue refuses the order, and counts it."""
 
@@ -77,9 +83,10 @@ class EvidenceWorker:
         self._source = source
         self._clock = clock
         self._inbox = inbox
-        self._asked: queue.Queue[Order | _Removal] = queue.Queue(MAX_WAITING)
+        self._asked: queue.Queue[Order | _Removal | _Noting] = queue.Queue(MAX_WAITING)
         self._due: list[_Due] = []
         self._removals: list[_Removal] = []
+        self._noting: list[_Noting] = []
         self.resumed: Callable[[Held], None] = lambda _: None  # of an earlier run's order; main thread
         self.progress: dict[str, int] = {}  # percent by hold, of those under way; read by any thread
         self.dropped = 0
@@ -93,6 +100,10 @@ class EvidenceWorker:
         """Remove them once `noted` is set; `then` gets the bytes."""
         until_s = self._clock.monotonic() + NOTED_WITHIN_S
         self._ask(_Removal(holds, noted, then, failed, until_s), failed)
+
+    def noted(self, hold: Hold, noted: Event) -> None:
+        """The hold's leaf is under way: once `noted` is set, the hold says so. Else the next run tells it again."""
+        self._ask(_Noting(hold, noted), lambda why: log.info("evidence: %s", why))
 
     def held(self) -> list[Hold]:
         """As the files say. Any thread but the main one: it reads the disk."""
@@ -109,6 +120,7 @@ class EvidenceWorker:
             else:
                 self._take(asked)
             self._remove_noted()
+            self._write_noted()
             now_s = self._clock.monotonic()
             for due in [d for d in self._due if d.due_s <= now_s]:
                 self._due.remove(due)
@@ -116,7 +128,7 @@ class EvidenceWorker:
                 if stop.is_set():
                     return  # what is not whole says so, and goes on at the next start
 
-    def _ask(self, asked: Order | _Removal, failed: Failed) -> None:
+    def _ask(self, asked: Order | _Removal | _Noting, failed: Failed) -> None:
         try:
             self._asked.put_nowait(asked)
         except queue.Full:
@@ -130,13 +142,16 @@ class EvidenceWorker:
         except OSError as error:
             log.error("evidence: %s: %s", error.filename, error.strerror)
         for hold in self._log.held():
-            if hold.state is HoldState.COPYING:
+            if hold.state is HoldState.COPYING or (hold.state is HoldState.WHOLE and not hold.noted):
                 log.info("evidence: %s goes on", hold.stretch.case)
                 self._plan(Order(hold.stretch, lambda held: self.resumed(held), _resuming(hold)), hold)
 
-    def _take(self, asked: Order | _Removal) -> None:
+    def _take(self, asked: Order | _Removal | _Noting) -> None:
         if isinstance(asked, _Removal):
             self._removals.append(asked)
+            return
+        if isinstance(asked, _Noting):
+            self._noting.append(asked)
             return
         try:
             self._plan(asked, self._log.admit(asked.stretch, self._clock.now().wall_us))
@@ -152,15 +167,14 @@ class EvidenceWorker:
 
     def _carry_out(self, due: _Due, stop: Event, beat: Beat) -> None:
         hold, order = due.hold, due.order
-        fresh = hold.state is not HoldState.WHOLE
         try:
-            if fresh and not self._copy(due, stop, beat):
+            if hold.state is not HoldState.WHOLE and not self._copy(due, stop, beat):
                 return
             done, keys = self._log.finish(hold)
         except (EdgeAgentError, OSError) as error:
             self._give_up(due, _reason(error))
         else:
-            held = Held(done, tuple(keys), fresh)
+            held = Held(done, tuple(keys), fresh=not done.noted)
             self._inbox.put(ChoreDone(self._clock.now(), order.then, held))
         finally:
             self.progress.pop(hold.id, None)
@@ -183,6 +197,14 @@ class EvidenceWorker:
         except OSError as error:
             log.error("evidence: %s: %s", error.filename, error.strerror)
         self._fail(due.order.failed, why)
+
+    def _write_noted(self) -> None:
+        for noting in [n for n in self._noting if n.noted.is_set()]:
+            self._noting.remove(noting)
+            try:
+                self._log.note(noting.hold)
+            except OSError as error:
+                log.error("evidence: %s", _reason(error))
 
     def _remove_noted(self) -> None:
         now_s = self._clock.monotonic()

@@ -143,9 +143,17 @@ class Journal:
         """Footage left the box in clear, by somebody who holds the site's key."""
         self._ledger.append("export", told, urgent=True)
 
-    def hold(self, told: dict[str, Any], *, alarm: bool) -> None:
-        """Footage was copied to where no retention reaches it. `alarm`: for a case."""
-        self._ledger.append("hold", told, urgent=alarm)
+    def hold(self, told: dict[str, Any], *, alarm: bool) -> Event:
+        """Footage was copied to where no retention reaches it. `alarm`: for a case.
+
+        The event is set when the leaf is durable; for one that is no alarm, when it is in the queue.
+        """
+        if alarm:
+            return self._ledger.append_tracked("hold", told)
+        self._ledger.append("hold", told)
+        queued = Event()
+        queued.set()
+        return queued
 
     def release(self, told: dict[str, Any]) -> Event:
         """What was held for a case may be removed when the event that comes back is set."""

@@ -93,6 +93,11 @@ class EvidenceLog:
             self._write(done)
         return done, keys
 
+    def note(self, hold: Hold) -> None:
+        """Step H7: its leaf is durable; nobody need write it again. Raises OSError."""
+        if (self._directory / hold.id).is_dir():
+            self._write(replace(hold, noted=True))
+
     def give_up(self, hold: Hold, why: str) -> None:
         """What was copied stays and is listed as partial; a hold without any footage goes. Raises OSError."""
         if not Store(self._directory / hold.id).segments():

@@ -48,7 +48,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One hold as it stands. `digest`: SHA-256 over the digests of its `records` records, in hex."""
+    """One hold as it stands. `digest`: SHA-256 over the digests of its `records` records, in hex.
+
+    `noted`: its leaf is durable in the ledger.
+    """
 
     stretch: Stretch
     state: HoldState
@@ -57,6 +60,7 @@ class Hold:
     bytes: int = 0
     digest: str = ""
     text: str = ""
+    noted: bool = False
 
     @property
     def id(self) -> str:
@@ -110,6 +114,7 @@ def encode(hold: Hold) -> bytes:
         "stream": stretch.stream.hex(), "from_us": stretch.from_us, "to_us": stretch.to_us,
         "automatic": stretch.automatic, "state": hold.state.value, "held_at_us": hold.held_at_us,
         "records": hold.records, "bytes": hold.bytes, "digest": hold.digest, "text": hold.text,
+        "noted": hold.noted,
     }  # fmt: skip
     return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
 
@@ -126,7 +131,7 @@ def decode(content: bytes) -> Hold:
         )  # fmt: skip
         return Hold(
             stretch, HoldState(told["state"]), int(told["held_at_us"]), int(told["records"]),
-            int(told["bytes"]), str(told["digest"]), str(told["text"]),
+            int(told["bytes"]), str(told["digest"]), str(told["text"]), bool(told["noted"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"hold.json: {error!r}") from error

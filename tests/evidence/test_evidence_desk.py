@@ -90,11 +90,15 @@ class Owner:
         self.desk.hold(stretch, "asha", came.append, came.append)
         return came
 
-    def _hold(self, told: dict[str, Any], *, alarm: bool) -> None:
+    def _hold(self, told: dict[str, Any], *, alarm: bool) -> Event:
         self.leaves.append(("hold", told | {"alarm": alarm}))
+        return self._noted()
 
     def _release(self, told: dict[str, Any]) -> Event:
         self.leaves.append(("release", told))
+        return self._noted()
+
+    def _noted(self) -> Event:
         noted = Event()
         if self.durable:
             noted.set()
@@ -111,13 +115,24 @@ def owner(site: Site) -> Iterator[Owner]:
 
 def test_a_hold_is_told_once_in_the_ledger_with_its_digest(owner: Owner) -> None:
     first = owner.order()
-    owner.until(lambda: first)
+    owner.until(lambda: first and owner.worker.held()[0].noted)
     again = owner.order()
     owner.until(lambda: again)
     assert [held.fresh for held in first + again] == [True, False]
     (leaf,) = [told for kind, told in owner.leaves if kind == "hold"]
     assert leaf["digest"] == first[0].hold.digest == again[0].hold.digest
     assert (leaf["case"], leaf["who"], leaf["alarm"]) == ("4711", "asha", True)
+
+
+def test_a_leaf_that_was_not_durable_when_the_box_died_is_written_by_the_next_run(site: Site) -> None:
+    runs = [Owner(site, durable=False), Owner(site)]
+    for run in runs:
+        run.start()
+        came = run.order() if run is runs[0] else run.leaves
+        run.until(lambda came=came: came)
+        run.end()
+    first, second = (run.leaves[0][1] for run in runs)
+    assert (first["digest"], second["who"]) == (second["digest"], "agent")
 
 
 def test_the_key_records_come_with_it_in_pages_that_fit_a_reply(owner: Owner) -> None:
