@@ -1,4 +1,4 @@
-"""Ten minutes of 4 Mbit/s out of a ring, as evidence with certificate: `python bench/export_clip.py [DIR]`."""
+"""Ten minutes of 4 Mbit/s out of a ring, as evidence with certificate: `python bench/export_clip.py`."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class EvidenceWorker:
         self._ask(_Removal(holds, noted, then, failed, until_s), failed)
 
     def noted(self, hold: Hold, noted: Event) -> None:
-        """The hold's leaf is under way: once `noted` is set, the hold says so. Else the next run tells it again."""
+        """The leaf is under way: once `noted` is set, the hold says so. Else the next run tells it again."""
         self._ask(_Noting(hold, noted), lambda why: log.info("evidence: %s", why))
 
     def held(self) -> list[Hold]:
