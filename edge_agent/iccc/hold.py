@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.iccc.client import IcccClient
 
 SILENT_S = 240.0  # a box waits 80 s for the minute mark, and a slow disk with a full queue takes its time
+RELEASED_S = 90.0  # the leaf first, then gigabytes; a signature that the box does not know gets no answer
 POLL_S = 0.2
 
 
@@ -98,7 +99,7 @@ def release(
     """
     ordered = client.order(site, "ring.release", {"case": case}, operator=by, reason=reason, second=second)
     try:
-        reply, _ = ordered.wait(FINAL, SILENT_S)
+        reply, _ = ordered.wait(FINAL, RELEASED_S)
     finally:
         ordered.forget()
     store.forget(site, case)

@@ -23,7 +23,6 @@ from edge_agent.iccc.export import Desk, Wanted
 from edge_agent.iccc.hold import HoldOrder, Rewrapper
 from edge_agent.iccc.hold_store import HoldStore
 from edge_agent.iccc.link import TlsFiles
-from edge_agent.iccc.orders import CommandRefused, SecondKey
 from edge_agent.iccc.store import LedgerStore
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.model import Role
@@ -58,9 +57,6 @@ def test_what_was_held_is_exported_after_its_key_is_destroyed(
     assert report.verdict is Verdict.AUTHENTIC, report
     with pytest.raises(SealError):
         exported(city, tmp_path, order, Recipient("evidence", evidence_public), private, {})
-    stranger = SecondKey(keyfile.ed25519_key(tmp_path / "stranger.pem"), "nobody")
-    with closing(HoldStore(tmp_path / "holds.sqlite")) as store, pytest.raises(CommandRefused):
-        holds.release(watcher.client, SITE, order.case, stranger, store, by="asha", reason="closed")
 
 
 def exported(city: City, tmp_path: Path, order: HoldOrder, evidence: Recipient, private: bytes, wraps):
