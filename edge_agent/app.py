@@ -58,6 +58,7 @@ from edge_agent.seal.sealer import StreamSealer
 from edge_agent.supervisor import Supervisor
 from edge_agent.uplink.commands import CommandVerifier, TrustedKey
 from edge_agent.uplink.control import ControlLink
+from edge_agent.uplink.flow import Cap
 from edge_agent.uplink.link import Link
 from edge_agent.uplink.media import MediaLink
 from edge_agent.uplink.messages import sign_message
@@ -308,10 +309,11 @@ def _uplink(
     if control is None or media is None:
         return None
     replicator = Replicator(ledger.log)
+    cap = Cap(config.uplink.max_kbps, clock.monotonic())  # one share of the line for both connections
     return Uplink(
         control=ControlLink(
             site=config.site.id,
-            link=Link(control, clock, MqttConnection),
+            link=Link(control, clock, MqttConnection, cap),
             inbox=inbox,
             clock=clock,
             verifier=_command_verifier(config),
@@ -321,7 +323,7 @@ def _uplink(
         ),
         media=MediaLink(
             site=config.site.id,
-            link=Link(media, clock, MqttConnection),
+            link=Link(media, clock, MqttConnection, cap),
             inbox=inbox,
             clock=clock,
             linger_s=config.uplink.media_linger_s,
