@@ -147,6 +147,7 @@ class LinkDesk:
                 "dropped": control.dropped,
                 "live": media.live,
                 "playback": media.playback,
+                "media_connected": media.connected,
                 "dropped_records": media.dropped,
             }
         return up
