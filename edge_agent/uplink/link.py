@@ -20,6 +20,8 @@ from typing import Protocol
 from edge_agent.clock import Clock
 from edge_agent.errors import UplinkError
 from edge_agent.supervisor import Beat
+from edge_agent.uplink.brokers import Broker as Broker
+from edge_agent.uplink.brokers import BrokerOrder
 from edge_agent.uplink.flow import Cap
 
 log = logging.getLogger(__name__)
@@ -28,23 +30,11 @@ LOOK_AGAIN_S = 0.01  # while the line is crowded: no event tells when it is not
 TICK_S = 0.5  # how soon a link notices `stop`, and how often it beats
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
+SILENT_PAUSE_S = (
+    4.0  # where nothing answers, nobody is burdened by being asked; a line comes back unannounced
+)
 STEADY_S = 10.0  # a connection that lasts so long forgets the failures before it
 FAREWELL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    host: str
-    port: int = 8883
-
-    @classmethod
-    def parse(cls, url: str) -> Broker:
-        """`mqtts://host[:port]`, already checked by the configuration."""
-        host, _, port = url.removeprefix("mqtts://").partition(":")
-        return cls(host, int(port or 8883))
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +63,7 @@ class LinkSettings:
     will_delay_s: int = 30
     connect_timeout_s: float = 10.0
     ack_timeout_s: float = 30.0
+    redirects: tuple[str, ...] = ()  # hosts beside the brokers' own that a broker may send us to
     gentle: bool = False  # keep what is on its way short: for video, which would fill every queue
 
 
@@ -85,11 +76,18 @@ class Limits:
 
 
 class LinkLost(UplinkError):
-    """The connection ended or never began. `code` is the MQTT reason code if the broker gave one."""
+    """The connection ended or never began. `code` is the MQTT reason code if the broker gave one.
 
-    def __init__(self, reason: str, code: int | None = None) -> None:
+    `elsewhere` is the Server Reference that came with it. `answered` is False when nobody was reached at all.
+    """
+
+    def __init__(
+        self, reason: str, code: int | None = None, *, elsewhere: str = "", answered: bool = True
+    ) -> None:
         super().__init__(reason)
         self.code = code
+        self.elsewhere = elsewhere
+        self.answered = answered
 
 
 class Owner(Protocol):
@@ -183,7 +181,7 @@ class Link:
         self._transport = transport
         self._waker: Waker | None = None
         self._kicked = Event()
-        self._failures = 0
+        self._order = BrokerOrder(settings.brokers, settings.redirects)
         self._said = ""
         self.connects = 0
 
@@ -211,14 +209,13 @@ class Link:
     ) -> None:
         while not stop.is_set() and wanted():
             beat()
-            broker = self._settings.brokers[self._failures % len(self._settings.brokers)]
+            broker = self._order.next
             began = self._clock.monotonic()
             try:
                 self._serve_until_lost(owner, broker, waker, stop, beat, wanted)
             except LinkLost as lost:
-                if self._clock.monotonic() - began > STEADY_S + self._settings.connect_timeout_s:
-                    self._failures = 0
-                self._failures += 1
+                lasted_s = self._clock.monotonic() - began
+                self._order.lost(steady=lasted_s > STEADY_S + self._settings.connect_timeout_s)
                 self._pause_after(lost, broker, owner, stop, beat)
 
     def _serve_until_lost(
@@ -270,9 +267,7 @@ class Link:
 
     def _pause_after(self, lost: LinkLost, broker: Broker, owner: Owner, stop: Event, beat: Beat) -> None:
         """Full jitter (AWS Architecture Blog, 2015), so that a city does not return in one second."""
-        rounds = (self._failures - 1) // len(self._settings.brokers)
-        longest = min(FIRST_PAUSE_S * 2 ** min(rounds, 10), LONGEST_PAUSE_S)
-        pause_s = random.uniform(0, longest)
+        pause_s = random.uniform(0, self._longest_pause(lost))
         if str(lost) != self._said:
             log.warning("%s: %s: %s; trying again in %.1f s", self._settings.client_id, broker, lost, pause_s)
             self._said = str(lost)
@@ -285,3 +280,17 @@ class Link:
             beat()
             self._kicked.wait(min(left, TICK_S))
         self._kicked.clear()
+
+    def _longest_pause(self, lost: LinkLost) -> float:
+        if lost.elsewhere and self._follow(lost.elsewhere):
+            return FIRST_PAUSE_S
+        most = LONGEST_PAUSE_S if lost.answered else SILENT_PAUSE_S
+        return min(FIRST_PAUSE_S * 2.0 ** min(self._order.rounds, 10), most)
+
+    def _follow(self, reference: str) -> bool:
+        broker = self._order.redirected(reference)
+        if broker is None:
+            log.warning("%s: sent to %.200r, which is not allowed", self._settings.client_id, reference)
+        else:
+            log.info("%s: sent to %s", self._settings.client_id, broker)
+        return broker is not None

@@ -9,12 +9,8 @@ kernel has not taken yet and at most 16 unacknowledged QoS 1 messages.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import selectors
-import socket
 import ssl
-import struct
-import termios
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -26,15 +22,22 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.clock import Clock
 from edge_agent.model import ClockTrust
-from edge_agent.uplink.flow import Flow, TcpState, parse_tcp_info
-from edge_agent.uplink.link import Broker, Limits, LinkLost, LinkSettings, Outgoing, Owner, Waker
+from edge_agent.uplink.brokers import Broker
+from edge_agent.uplink.flow import Flow
+from edge_agent.uplink.link import Limits, LinkLost, LinkSettings, Outgoing, Owner, Waker
+from edge_agent.uplink.sockets import (
+    ClientContext,
+    explain,
+    retransmits,
+    tcp_state,
+    tune,
+)
+from edge_agent.uplink.sockets import tls_context as tls_context
 
 WINDOW = 16  # unacknowledged QoS 1 messages in paho; what waits beyond that waits where it is durable
 MAX_INCOMING = 128 * 1024
-NOT_SENT_LOW_WATER = 16 * 1024  # bytes the kernel may hold unsent: newer, more urgent words wait behind them
-USER_TIMEOUT_MS = 30_000
-TCP_INFO_BYTES = 256
-X509_NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`
+SYN_TIMEOUT_S = 4.0  # three SYN; a dead line is asked again sooner than a fourth would be
+MOST_RETRANSMITS = 5  # in a row, some 31 first time-outs: 8 s at a round trip of 40 ms
 FAILURE = 0x80
 PACKET_OVERHEAD = 64  # fixed header, packet id and properties of a PUBLISH, generously
 
@@ -77,7 +80,7 @@ class MqttConnection:
                 properties=_connect_properties(settings),
             )
         except (OSError, ValueError) as error:  # ssl.CertificateError is both
-            raise LinkLost(_explain(error)) from error
+            raise LinkLost(explain(error), answered=self._answered_at_all(error)) from error
         self._selector.register(self._waker, selectors.EVENT_READ)
         while not self._ready:
             if self._clock.monotonic() > deadline:
@@ -153,9 +156,9 @@ class MqttConnection:
             protocol=MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
         )
-        client.connect_timeout = self._settings.connect_timeout_s
+        client.connect_timeout = min(self._settings.connect_timeout_s, SYN_TIMEOUT_S)
         client.max_inflight_messages_set(WINDOW)
-        client.on_socket_open = _tune
+        client.on_socket_open = lambda _client, _userdata, sock: tune(sock)
         client.on_socket_close = self._on_socket_close
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -186,8 +189,19 @@ class MqttConnection:
             if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
                 return
 
+    def _answered_at_all(self, error: OSError | ValueError) -> bool:
+        """Whether the broker's host said anything, were it no, or whether the line is what is missing."""
+        unreached = self._context is not None and self._context.wrapped is None
+        return not unreached or isinstance(error, ConnectionRefusedError)
+
     def _check_liveness(self) -> None:
-        """`is_connected()` says nothing about a peer that stopped answering; the missing PUBACK does."""
+        """`is_connected()` says nothing about a peer that stopped answering; the missing PUBACK does.
+
+        The kernel knows earlier. Its next attempt is by then further away than a new connection: a line that
+        was dead for a minute would stay so for another.
+        """
+        if retransmits(self._client.socket()) >= MOST_RETRANSMITS:
+            raise LinkLost("nothing gets through: the line, or a carrier that forgot us")
         waited = self._clock.monotonic() - self._answered
         if self._tokens and waited > self._settings.ack_timeout_s:
             raise LinkLost(f"no acknowledgement for {waited:.0f} s")
@@ -205,7 +219,7 @@ class MqttConnection:
         said: Properties | None,
     ) -> None:  # fmt: skip
         if reason.is_failure:
-            self._lost = LinkLost(f"refused: {reason}", reason.value)
+            self._lost = LinkLost(f"refused: {reason}", reason.value, elsewhere=_elsewhere(said))
             return
         self._limits = Limits(
             max_packet=getattr(said, "MaximumPacketSize", 268_435_455),
@@ -227,12 +241,14 @@ class MqttConnection:
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode,
-        _said: Properties | None,
+        said: Properties | None,
     ) -> None:  # fmt: skip
         if self._lost is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self._lost = LinkLost(f"the broker disconnected: {reason}", reason.value)
+            self._lost = LinkLost(
+                f"the broker disconnected: {reason}", reason.value, elsewhere=_elsewhere(said)
+            )
         elif self._limits is None:
             self._lost = LinkLost("closed before CONNACK; the broker may refuse our certificate")
         else:
@@ -259,48 +275,6 @@ class MqttConnection:
         self._owner.arrived(topic, bytes(message.payload), message.retain)
 
 
-class ClientContext(ssl.SSLContext):
-    """Remembers the socket it wrapped: paho loses it, still open, when the handshake fails."""
-
-    wrapped: ssl.SSLSocket | None = None
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        self.wrapped = super().wrap_socket(*args, **kwargs)
-        return self.wrapped
-
-
-def tls_context(settings: LinkSettings, *, check_dates: bool) -> ClientContext:
-    """TLS 1.2 or later with our certificate. Raises OSError when a file cannot be used.
-
-    A box that wakes in 1970 finds every certificate not yet valid: without any idea of the time the dates
-    are not looked at; everything else is.
-    """
-    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate, and one for this host
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(settings.ca)
-    context.load_cert_chain(settings.certificate, settings.key)
-    if not check_dates:
-        context.verify_flags |= ssl.VerifyFlags(X509_NO_CHECK_TIME)
-    return context
-
-
-def _tune(_client: paho.Client, _userdata: object, sock: Any) -> None:
-    """Small writes leave at once, and little waits in the kernel where nothing can overtake it."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_LOW_WATER)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-
-
-def tcp_state(sock: Any) -> TcpState | None:
-    """What the kernel knows of a connection; None for one that is just closing."""
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-        (outstanding,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
-    except (OSError, ValueError):
-        return None
-    return parse_tcp_info(info, outstanding)
-
-
 def _connect_properties(settings: LinkSettings) -> Properties:
     return _properties(
         PacketTypes.CONNECT,
@@ -308,6 +282,10 @@ def _connect_properties(settings: LinkSettings) -> Properties:
         ReceiveMaximum=WINDOW,
         SessionExpiryInterval=settings.session_expiry_s,
     )
+
+
+def _elsewhere(said: Properties | None) -> str:
+    return str(getattr(said, "ServerReference", ""))
 
 
 def _publish_properties(message: Outgoing) -> Properties | None:
@@ -321,13 +299,3 @@ def _properties(packet: int, **values: int) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
-
-
-def _explain(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
-    if isinstance(error, FileNotFoundError):
-        return f"cannot read {error.filename or 'a certificate or key'}"
-    return str(error) or type(error).__name__

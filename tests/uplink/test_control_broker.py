@@ -232,8 +232,9 @@ def test_a_message_larger_than_the_broker_takes_is_told_and_the_link_stays(
 
 
 def test_events_of_an_outage_arrive_once_and_in_order_after_a_broker_restart(
-    box: Box, broker: Mosquitto, center: Callable[..., Center]
+    box: Box, broker: Mosquitto, center: Callable[..., Center], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("random.uniform", lambda _low, _high: 60.0)  # not before somebody listens
     with running(box.control):
         box.connected()
         broker.stop()

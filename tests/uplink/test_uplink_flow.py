@@ -17,7 +17,7 @@ from edge_agent.uplink.flow import (
     TcpState,
     on_the_line,
 )
-from edge_agent.uplink.mqtt import tcp_state
+from edge_agent.uplink.sockets import tcp_state
 
 
 def _state(rate: float, *, app_limited: bool = False, round_trip: float = 0.04) -> TcpState:
