@@ -74,6 +74,20 @@ ITEMS = (
         limit_s=4500,
     ),
     Item(
+        "narrow",
+        "ten minutes of too much video over 2 Mbit/s: heartbeats, replies, delay, warm and cold starts",
+        (sys.executable, "tests/long/narrow.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
+        "cap",
+        "uplink.max_kbps over any ten seconds, every IP packet counted",
+        (sys.executable, "tests/long/cap.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
         "idle",
         "half an hour of a site that nobody watches, every IP packet counted",
         (sys.executable, "tests/long/idle_traffic.py"),
