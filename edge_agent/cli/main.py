@@ -15,6 +15,7 @@ from edge_agent.cli import (
     camera,
     city,
     discover,
+    doctor,
     iccc_export,
     ledger,
     local,
@@ -70,6 +71,7 @@ app.command()(nights.nights)
 app.command()(replay.replay)
 app.add_typer(camera.app, name="camera")
 app.add_typer(tools.config_app, name="config")
+app.add_typer(doctor.app, name="doctor")
 app.add_typer(ring.app, name="ring")
 app.add_typer(iccc_export.app, name="iccc")
 app.add_typer(ledger.app, name="ledger")
