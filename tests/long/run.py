@@ -95,6 +95,14 @@ ITEMS = (
         root=True,
     ),
     Item(
+        "stories",
+        "over fifty outages in six shops: verdicts, their times at the command centre, no accusation",
+        (sys.executable, "tests/long/stories.py"),
+        needs=("mosquitto", "ip", "unshare"),
+        root=True,
+        limit_s=1800,
+    ),
+    Item(
         "kills",
         "a thousand kill -9 of the daemon under recording: a second lost, five until it records again",
         (sys.executable, "tests/long/kills.py"),

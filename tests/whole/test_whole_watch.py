@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import sqlite3
@@ -16,7 +15,9 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ups import NUT, Ups
 
 from edge_agent.demo.city import City, CityOptions
 from edge_agent.demo.settings import SITE
@@ -27,47 +28,12 @@ from edge_agent.uplink.messages import wall_us
 
 pytestmark = [pytest.mark.needs("mosquitto"), pytest.mark.long, pytest.mark.timeout(900)]
 
-NUT = Path("/lib/nut")
 CAMERAS = ("cam-01", "cam-02", "cam-03")
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-class Ups:
-    """NUT's daemon with its dummy driver: the shop's UPS."""
-
-    def __init__(self, home: Path) -> None:
-        home.mkdir()
-        self.port = free_port()
-        self._state = home / "shop.dev"
-        self.say("OL")
-        (home / "run").mkdir(mode=0o770)
-        for name, text in {
-            "ups.conf": f"[shop]\n driver = dummy-ups\n port = {self._state}\n mode = dummy-loop\n",
-            "upsd.conf": f"LISTEN 127.0.0.1 {self.port}\n",
-            "upsd.users": "",
-        }.items():
-            (home / name).write_text(text)
-            (home / name).chmod(0o640)
-        run = str(home / "run")
-        environment = {"NUT_CONFPATH": str(home), "NUT_STATEPATH": run, "NUT_ALTPIDPATH": run}
-        user = ["-u", "root"] if os.geteuid() == 0 else []
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._programs = [
-            subprocess.Popen(command, env={**os.environ, **environment}, **quiet)  # type: ignore[call-overload]
-            for command in ([NUT / "dummy-ups", "-F", "-a", "shop", *user], [NUT / "upsd", "-F", *user])
-        ]
-
-    def say(self, status: str) -> None:
-        self._state.write_text(f"ups.status: {status}\nbattery.charge: 90\nTIMER 1\n")
-
-    def stop(self) -> None:
-        for program in self._programs:
-            program.terminate()
-            program.wait(10)
 
 
 class Shop:
@@ -130,7 +96,7 @@ def eventually(true: Callable[[], object], timeout_s: float, what: str) -> None:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, make_watcher: Callable[[City], Any]) -> Iterator[Shop]:
     state = tmp_path_factory.mktemp("shop")
-    ups = Ups(tmp_path_factory.mktemp("nut") / "conf") if (NUT / "upsd").exists() else None
+    ups = Ups(tmp_path_factory.mktemp("nut") / "conf", free_port()) if (NUT / "upsd").exists() else None
     options = CityOptions(cameras=3, state=state, broker="mosquitto", port=free_port())
     with City(options, lambda _text: None) as city:
         nut = f'\n[power]\nnut = "shop@127.0.0.1:{ups.port}"\n' if ups else ""
