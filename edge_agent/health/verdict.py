@@ -20,6 +20,7 @@ REBOOT_S = 300.0  # a recorder that restarts is back within it
 MOVED_S = 60.0  # two clocks: a start must differ by more to be another start
 
 GONE = frozenset({Verdict.DVR_OFF, Verdict.DVR_OFF_MAINS_PRESENT, Verdict.DVR_UNREACHABLE})
+REFUSED = frozenset({Verdict.STREAM_REFUSED, Verdict.LOGIN_REFUSED})
 AWAY = GONE | {Verdict.DVR_REFUSES, Verdict.UNDETERMINED, Verdict.POWER_CUT}
 
 
@@ -59,8 +60,7 @@ def rule(fallen: Fallen, site: Site) -> Ruling:
     if fallen.together:
         return _all_blind(fallen, site, battery)
     if len(fallen.cameras) > 1:
-        evidence = (_lost_together(fallen), *_first_evidence(fallen, site))
-        return _on_recorder(fallen, Cause(Verdict.CAMERA_LOST, 60, evidence))
+        return _on_recorder(fallen, _several(fallen, site))
     return Ruling(Scope.CAMERA, fallen.cameras[0].id, _one(fallen.cameras[0], site, battery))
 
 
@@ -158,6 +158,16 @@ def _all_blind(fallen: Fallen, site: Site, battery: Battery | None) -> Ruling:
         return _on_recorder(fallen, Cause(Verdict.BLACK, 40, evidence))
     hinted = bool(_hints(fallen.cameras, site))
     return _on_recorder(fallen, Cause(Verdict.ALL_CAMERAS_OFF, 90 if hinted else 80, evidence))
+
+
+def _several(fallen: Fallen, site: Site) -> Cause:
+    """Others of the recorder see. What it refuses for want of sessions is not lost."""
+    opinions = [_one(camera, site, None) for camera in fallen.cameras]
+    evidence = (_lost_together(fallen), *opinions[0].evidence)
+    verdicts = {opinion.verdict for opinion in opinions}
+    if len(verdicts) == 1 and verdicts <= REFUSED:
+        return Cause(opinions[0].verdict, 60, evidence)
+    return Cause(Verdict.CAMERA_LOST, 60, evidence)
 
 
 def _one(camera: CameraWatch, site: Site, battery: Battery | None) -> Cause:

@@ -39,6 +39,8 @@ STORIES = (
           ((200, unplug(2)), (900, plug(2))), ((V.CAMERA_LOST, CAMERA, 70),)),
     Story("unplugged, stream refused", Shop(lost="refused", hints=False),
           ((200, unplug(2)), (900, plug(2))), ((V.STREAM_REFUSED, CAMERA, 75),)),
+    Story("two of them refused", Shop(lost="refused", hints=False),
+          ((200, unplug(1, 2)),), ((V.STREAM_REFUSED, R, 60),), open=1),
     Story("unplugged, refused and hinted", Shop(lost="refused"),
           ((200, unplug(2)), (900, plug(2))), ((V.CAMERA_LOST, CAMERA, 90),)),
     Story("unplugged, black slate with hints", Shop(lost="black_slate"),
