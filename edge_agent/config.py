@@ -172,6 +172,7 @@ class Keys(Model):
 class Uplink(Model):
     enabled: bool = True
     brokers: tuple[str, ...] = ()  # mqtts://host:8883, tried in order
+    allow_redirects: tuple[str, ...] = ()  # further hosts that a broker may send the box to
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -180,6 +181,7 @@ class Uplink(Model):
     heartbeat_s: float = Field(60, ge=1, le=3600)
     metered: bool = False
     max_kbps: int | None = Field(None, ge=64)
+    monthly_mb: int | None = Field(None, ge=1)
     media_linger_s: float = Field(30, ge=0)
 
     @field_validator("brokers")

@@ -55,6 +55,11 @@ class BrokerOrder:
         return self._brokers[0]
 
     @property
+    def second_choice(self) -> bool:
+        """Not the first broker, and not where that one sent us."""
+        return self._elsewhere is None and self.next != self.preferred
+
+    @property
     def rounds(self) -> int:
         """How often every broker has failed since one lasted."""
         return max(0, self._failures - 1) // len(self._brokers)

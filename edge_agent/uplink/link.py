@@ -22,6 +22,7 @@ from edge_agent.errors import UplinkError
 from edge_agent.supervisor import Beat
 from edge_agent.uplink.brokers import Broker as Broker
 from edge_agent.uplink.brokers import BrokerOrder
+from edge_agent.uplink.comeback import Comeback
 from edge_agent.uplink.flow import Cap
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class LinkSettings:
     connect_timeout_s: float = 10.0
     ack_timeout_s: float = 30.0
     redirects: tuple[str, ...] = ()  # hosts beside the brokers' own that a broker may send us to
+    fail_back_s: float = 600.0  # on another than the first broker: how often to see whether that is back
     gentle: bool = False  # keep what is on its way short: for video, which would fill every queue
 
 
@@ -138,6 +140,10 @@ class Transport(Protocol):
     def publish(self, message: Outgoing) -> None: ...
     def pump(self, timeout_s: float) -> None: ...
     def unacknowledged(self) -> int: ...
+    def carried(self) -> int:
+        """IP bytes in both directions since the connection began."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -184,6 +190,8 @@ class Link:
         self._order = BrokerOrder(settings.brokers, settings.redirects)
         self._said = ""
         self.connects = 0
+        self._carried_before = 0
+        self.carried = 0  # IP bytes of all connections so far, as of the last turn of the loop
 
     def wake(self) -> None:
         """There is something to send."""
@@ -228,13 +236,30 @@ class Link:
             self._said = ""
             log.info("%s: connected to %s", self._settings.client_id, broker)
             owner.link_up(broker, limits)
-            while not stop.is_set() and wanted():
+            comeback = self._comeback()
+            while not stop.is_set() and wanted() and not self._better_is_back(comeback):
                 beat()
                 throttled = self._fill(transport, owner)
                 transport.pump(min(self._patience(owner), throttled or TICK_S))
+                self.carried = self._carried_before + transport.carried()
             self._part(transport, owner)
+            if not stop.is_set() and wanted():
+                owner.link_down(f"{broker}: {self._order.preferred} answers again", None)
         finally:
+            self._carried_before = self.carried
             transport.close()
+
+    def _comeback(self) -> Comeback | None:
+        if not self._order.second_choice:
+            return None
+        return Comeback(self._order.preferred, self._clock, self._settings.fail_back_s)
+
+    def _better_is_back(self, comeback: Comeback | None) -> bool:
+        if comeback is None or not comeback.answered():
+            return False
+        log.info("%s: %s answers again", self._settings.client_id, self._order.preferred)
+        self._order.begin_again()
+        return True
 
     def _fill(self, transport: Transport, owner: Owner) -> float | None:
         """Hand messages down while the transport takes them at once.

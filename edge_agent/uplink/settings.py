@@ -25,6 +25,7 @@ def control_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
         key=uplink.key,
         keepalive_s=_keepalive_s(uplink.heartbeat_s),
         session_expiry_s=CONTROL_EXPIRY_S,
+        redirects=uplink.allow_redirects,
     )
 
 
@@ -40,6 +41,7 @@ def media_settings(site: str, uplink: config.Uplink) -> LinkSettings | None:
         certificate=uplink.media_certificate or control.certificate,
         key=uplink.media_key or control.key,
         keepalive_s=MEDIA_KEEPALIVE_S,
+        redirects=control.redirects,
         gentle=True,
     )
 
