@@ -106,10 +106,11 @@ class Batch:
 
     @classmethod
     def decode(cls, payload: bytes) -> Batch:
-        """Raises `FormatError`. Takes at most 120 KiB and 2,048 entries."""
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            raise FormatError(f"a batch of {len(payload)} bytes")
-        head, *lines = payload.split(b"\n")
+        """Plain or deflated, at most 120 KiB of text and 2,048 entries. Raises `FormatError`."""
+        text = deflate.expand(payload)
+        if len(text) > MAX_PAYLOAD_BYTES:
+            raise FormatError(f"a batch of {len(text)} bytes")
+        head, *lines = text.split(b"\n")
         header = _document(head)
         if len(lines) != _natural(header, "count"):
             raise FormatError("a batch does not hold as many leaves as it says")

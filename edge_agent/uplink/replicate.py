@@ -14,6 +14,7 @@ from typing import Protocol
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from edge_agent import deflate
 from edge_agent.errors import FormatError, LedgerError
 from edge_agent.ledger import leaf as leaves
 from edge_agent.ledger.wire import MAX_BATCH_BYTES, Batch, Want
@@ -178,7 +179,7 @@ class Replicator:
             if batch is None or not batch.leaves:
                 return None
             self._plan.took(batch.first, batch.end)
-        return batch.encode()
+        return deflate.squeeze(batch.encode())
 
     def link_lost(self) -> None:
         with self._lock:

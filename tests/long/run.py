@@ -108,6 +108,20 @@ ITEMS = (
         (sys.executable, "tests/long/kills.py"),
     ),
     Item(
+        "reconnect",
+        "fifty cuts of the line, half of them silent: heard again within 3 s at the median, 15 s at worst",
+        (sys.executable, "tests/long/reconnect.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
+        "backlog",
+        "seven days of facts over 512 kbit/s, three kill -9 and a broker's restart: each leaf once",
+        (sys.executable, "tests/long/backlog.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
         "marked",
         "every test marked long",
         (sys.executable, "-m", "pytest", "-q", "-m", "long", "--timeout=3000"),

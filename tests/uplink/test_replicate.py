@@ -64,6 +64,20 @@ def test_a_backlog_goes_in_batches_of_8_kb_with_the_checkpoint_in_the_last() -> 
     assert [b.checkpoint for b in sent] == [None] * (len(sent) - 1) + ["checkpoint over 2000"]
 
 
+def test_a_backlog_crosses_the_line_deflated() -> None:
+    ledger = Ledger(300)
+    payload = Replicator(ledger).next_batch()
+    assert payload is not None
+    assert len(payload) < len(Batch.decode(payload).encode()) / 3
+
+
+def test_a_leaf_whose_body_is_gone_travels_as_its_hash() -> None:
+    ledger = Ledger(100)
+    ledger.kept[50] = leaf.pruned(leaf.entry_hash(ledger.kept[50]))
+    sent = [entry for batch in batches(Replicator(ledger)) for entry in batch.leaves]
+    assert sent == ledger.kept
+
+
 def test_an_urgent_leaf_is_an_event_at_once_and_hurries_what_waits() -> None:
     ledger = Ledger()
     replicator = Replicator(ledger)
