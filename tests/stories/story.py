@@ -47,7 +47,8 @@ class Story:
 
     `within_s`: from the first act until the command centre hears; None when it cannot hear before `mend`, or
     when nothing promises a time. `true_s`: how far `since` may lie from the first act. `finally_`: a verdict
-    that stands once all is well again. `fell`: the cameras that may be called dark or unusable.
+    that stands once all is well again. `fell`: the cameras that must be called dark or unusable, no others;
+    or how many, where chance chooses.
     `quiet_s`: how long nothing may be told. `later`: judged from what the mirror holds after the mending.
     """
 
@@ -59,7 +60,7 @@ class Story:
     by_s: float = 75.0
     true_s: float = 4.0
     finally_: str = ""
-    fell: frozenset[str] = frozenset()
+    fell: frozenset[str] | int = frozenset()
     never: str = ""
     quiet_s: float = 0.0
     later: bool = False
@@ -182,8 +183,9 @@ def _judge_cameras(
     story: Story, outcome: Outcome, mirrored: list[tuple[str, dict[str, Any]]], began_us: int
 ) -> None:
     blind = [leaf for kind, leaf in mirrored if kind == "camera" and leaf["state"] in BLIND]
-    if {leaf["camera"] for leaf in blind} != story.fell:
-        outcome.wrongs.append(f"fell {sorted({leaf['camera'] for leaf in blind})}, not {sorted(story.fell)}")
+    names = {str(leaf["camera"]) for leaf in blind}
+    if (len(names) if isinstance(story.fell, int) else names) != story.fell:
+        outcome.wrongs.append(f"fell {sorted(names)}, not {story.fell}")
     for leaf in {str(leaf["camera"]): leaf for leaf in reversed(blind)}.values():
         off_s = (wall_us(leaf["since"]) - began_us) / 1e6
         if not -2 <= off_s <= story.true_s:
