@@ -226,6 +226,10 @@ class Journal:
         """A part of the nightly record."""
         self._ledger.append("night", leaf, urgent=True)
 
+    def data_budget(self, leaf: dict[str, Any]) -> None:
+        """So much of the month's data is used."""
+        self._ledger.append("data_budget", leaf, urgent=True)
+
     def backup(self, leaf: dict[str, Any], *, short: bool) -> None:
         """The backup reaches back less far than is demanded, or far enough again."""
         if short:

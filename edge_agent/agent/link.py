@@ -76,6 +76,11 @@ class LinkDesk:
             raise UplinkError("no broker is configured")
         return self._uplink.media
 
+    @property
+    def carried(self) -> int:
+        """IP bytes of both connections since the start."""
+        return self._uplink.control.carried + self._uplink.media.carried if self._uplink else 0
+
     def say_who_is_here(self) -> None:
         """The birth: once after every connect, and when cameras were found."""
         if self._uplink is not None and self._up:

@@ -54,6 +54,7 @@ def status(owner: Owner) -> dict[str, Any]:
         "cameras": reports.status_cameras(owner.cameras, parts.capture.stats(), zone),
         "ring": owner.footage.status(),
         "backup": owner.backup.status(),
+        "data": owner.data_use.status(),
         "policy": owner.policy.status(),
         "ledger": {
             "size": parts.ledger.log.size,

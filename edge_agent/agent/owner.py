@@ -17,6 +17,7 @@ from edge_agent.agent.beats import Beats
 from edge_agent.agent.cameras import Cameras, Watched, Wiring
 from edge_agent.agent.chores import ChoreDone, ChoreFailed
 from edge_agent.agent.config_watch import ConfigWatch
+from edge_agent.agent.data_use import DataDesk
 from edge_agent.agent.evidence import EvidenceDesk
 from edge_agent.agent.finder import CameraPlaced, RecorderFailed, RecorderFound, credentials_of
 from edge_agent.agent.footage import Footage
@@ -66,6 +67,7 @@ class Owner:
         self.cameras.schedule = self.policy.demand.schedule
         self.nights = NightsDesk(self)
         self.backup = BackupDesk(self)
+        self.data_use = DataDesk(self)
         self.gaps = Gaps()
         self.viewings = Viewings(self)
         self._last = parts.alive.previous()
@@ -152,6 +154,7 @@ class Owner:
         self._jobs.run_due()
         self.nights.tick(now)
         self.backup.tick(now.boot_ns / 1e9)
+        self.data_use.tick(now.boot_ns / 1e9)
         self._keep_lockouts()
         self.beats.tick()
 

@@ -122,6 +122,11 @@ class ControlLink:
         self._link.wake()
 
     @property
+    def carried(self) -> int:
+        """IP bytes so far, in both directions. Any thread."""
+        return self._link.carried
+
+    @property
     def session(self) -> str:
         return self._stamper.session
 

@@ -22,6 +22,7 @@ PACKET_BYTES = 1400  # of payload in an IP packet, cautiously
 PACKET_COST = 52 + 12  # IP and TCP headers with time stamps; a share of the acknowledgements that come back
 RECORD_COST = 64  # TLS record, MQTT header and properties of one message
 BURST_S = 0.25
+HEADER_BYTES = 52  # IPv4, TCP and its time stamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ class TcpState:
     round_trip_s: float
     acknowledged: int
     received: int
+    packets: int = 0
+
+    @property
+    def carried(self) -> int:
+        """IP bytes in both directions since the connection began."""
+        return self.acknowledged + self.received + self.packets * HEADER_BYTES
 
 
 def parse_tcp_info(info: bytes, outstanding: int) -> TcpState | None:
@@ -42,17 +49,19 @@ def parse_tcp_info(info: bytes, outstanding: int) -> TcpState | None:
     if len(info) < 168:
         return None
     acknowledged, received = struct.unpack_from("=QQ", info, 120)
+    packets = sum(struct.unpack_from("=II", info, 136))
     (rate,) = struct.unpack_from("=Q", info, 160)
     (round_trip_us,) = struct.unpack_from("=I", info, 68)
     (least_us,) = struct.unpack_from("=I", info, 148)
     return TcpState(
-        outstanding,
-        float(rate),
-        bool(info[7] & 1),
-        least_us / 1e6,
-        round_trip_us / 1e6,
-        acknowledged,
-        received,
+        outstanding=outstanding,
+        rate=float(rate),
+        app_limited=bool(info[7] & 1),
+        least_round_trip_s=least_us / 1e6,
+        round_trip_s=round_trip_us / 1e6,
+        acknowledged=acknowledged,
+        received=received,
+        packets=packets,
     )
 
 

@@ -151,6 +151,11 @@ class MediaLink:
     def kick(self) -> None:
         self._link.kick()
 
+    @property
+    def carried(self) -> int:
+        """IP bytes so far, in both directions. Any thread."""
+        return self._link.carried
+
     def stats(self) -> MediaStats:
         viewings = self._viewings
         live = sum(v.kind is MediaKind.LIVE for v in viewings)

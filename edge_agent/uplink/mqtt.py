@@ -60,6 +60,7 @@ class MqttConnection:
         self._ready = False
         self._lost: LinkLost | None = None
         self._flow = Flow()
+        self._carried = 0
         self._tokens: dict[int, int] = {}  # paho's message id -> our token
         self._answered = 0.0  # last acknowledgement, or when the first unacknowledged message left
 
@@ -136,6 +137,12 @@ class MqttConnection:
         self._client.loop_misc()
         self._raise_if_lost()
         self._check_liveness()
+
+    def carried(self) -> int:
+        sock = self._client.socket()
+        state = tcp_state(sock) if sock is not None else None
+        self._carried = state.carried if state is not None else self._carried
+        return self._carried
 
     def unacknowledged(self) -> int:
         return len(self._tokens)
