@@ -19,6 +19,8 @@ from edge_agent.model import Role
 from edge_agent.seal.record import Record
 from edge_agent.supervisor import Beat
 from edge_agent.tap import Tap
+from edge_agent.uplink.clip import WINDOW
+from edge_agent.uplink.clip_session import ClipSession
 from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.link import TICK_S, Broker, Limits, Link, Outgoing
 from edge_agent.uplink.live import LiveSession
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LINGER_S = 30.0
 MAX_VIEWINGS = 16
+MAX_CLIPS = 2  # each reads the disk beside the recording
+_TURN = {MediaKind.LIVE: 0, MediaKind.PLAYBACK: 1, MediaKind.CLIP: 2}
 
 
 class Viewing(Protocol):
@@ -127,6 +131,17 @@ class MediaLink:
         self._add(session)
         return started
 
+    def start_clip(
+        self, camera: str, role: Role, payloads: Iterable[bytes], *, lease: str, lease_s: float
+    ) -> ClipSession:
+        """Send the parts of a clip, behind all that somebody watches. Raises UplinkError."""
+        if sum(v.kind is MediaKind.CLIP for v in self._viewings) >= MAX_CLIPS:
+            raise UplinkError(f"{MAX_CLIPS} clips are being fetched already; wait for one")
+        session = ClipSession(self._site, camera, role, lease, lease_s, self._clock, self._link.wake)
+        session.start(payloads)
+        self._add(session)
+        return session
+
     def seek_playback(
         self, session: str, records: Iterable[Record], *, speed: float | None = 1.0
     ) -> int | None:
@@ -191,15 +206,17 @@ class MediaLink:
         log.warning("media: the broker refused a part on %s: %s", message.topic if message else "?", reason)
 
     def next_message(self, *, window_open: bool, room: bool) -> Outgoing | None:
-        """Live before playback; among equals whoever was served longest ago. Nothing here is urgent."""
+        """Live, playback, clips; among equals whoever was served longest ago. Nothing here is urgent."""
         if not room:
             return None
         now = self._clock.monotonic()
         if self._again and window_open:
             return self._sent(self._again.pop(0))
-        for viewing in sorted(self._viewings, key=lambda v: v.qos):
+        for viewing in sorted(self._viewings, key=lambda v: _TURN[v.kind]):
             if viewing.qos and not window_open:
                 return None
+            if viewing.kind is MediaKind.CLIP and self._outstanding(viewing) >= WINDOW:
+                continue
             payload = viewing.next_part(now)
             if payload is not None:
                 self._turn(viewing)
@@ -218,6 +235,9 @@ class MediaLink:
         if message.qos:
             self._under_way[self._token] = numbered
         return numbered
+
+    def _outstanding(self, viewing: Viewing) -> int:
+        return sum(message.topic == viewing.topic for message in self._under_way.values())
 
     def _turn(self, viewing: Viewing) -> None:
         with self._lock:

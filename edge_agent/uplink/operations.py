@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,8 @@ Camera = Annotated[str, Field(pattern=CAMERA_ID, max_length=31)]
 Ulid = Annotated[str, Field(pattern=ulid.PATTERN, max_length=26)]
 Moment = Annotated[int, Field(ge=0, lt=2**53)]  # microseconds of wall time; exact in any JSON reader
 LeaseS = Annotated[int, Field(ge=5, le=300)]
+Part = Annotated[int, Field(ge=0, lt=2**17)]  # of a clip
+MAX_WANTED = 512  # ranges of parts; a command takes 16 KB
 Speed = Annotated[float, Field(ge=0.25, le=64)]
 
 
@@ -70,6 +73,22 @@ class RangeArgs(Args):
     def _forward(self) -> RangeArgs:
         if self.to_us <= self.from_us:
             raise ValueError("to_us is not after from_us")
+        return self
+
+
+class ClipArgs(RangeArgs):
+    """`want`: parts as [first, last], ascending; none: all. `transfer` names the clip that they belong to."""
+
+    transfer: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    want: Annotated[tuple[tuple[Part, Part], ...], Field(max_length=MAX_WANTED, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> ClipArgs:
+        edges = [edge for first, last in self.want for edge in (2 * first, 2 * last + 1)]
+        if any(later <= earlier for earlier, later in pairwise(edges)):
+            raise ValueError("the wanted parts are not in order")
+        if self.want and self.transfer is None:
+            raise ValueError("parts of which transfer?")
         return self
 
 
@@ -139,7 +158,7 @@ OPERATIONS: dict[str, Operation] = {
     "playback.start": Operation(PlaybackStartArgs, _WATCH),
     "playback.stop": Operation(PlaybackStopArgs, _WATCH),
     "playback.seek": Operation(PlaybackSeekArgs, _WATCH),
-    "clip.fetch": Operation(RangeArgs, _WATCH),
+    "clip.fetch": Operation(ClipArgs, _WATCH),
     "ring.coverage": Operation(RangeArgs, _WATCH),
     "ring.hold": Operation(HoldArgs, _WATCH, durable=True),
     "ring.release": Operation(ReleaseArgs, _ANYONE, durable=True, signatures=2),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from edge_agent.uplink.clip import ClipStarted
 from edge_agent.uplink.commands import Command
 from edge_agent.uplink.messages import MESSAGES, LiveStarted
 from edge_agent.uplink.operations import OPERATIONS
@@ -22,7 +23,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def texts() -> dict[str, str]:
     """File name -> content."""
     models: dict[str, type[BaseModel]] = {m.__name__.lower(): m for m in MESSAGES}
-    models |= {"command": Command, "live-started": LiveStarted, "policy": Policy}
+    models |= {"clip-started": ClipStarted, "command": Command, "live-started": LiveStarted, "policy": Policy}
     models |= {f"args.{name}": operation.args for name, operation in OPERATIONS.items()}
     return {f"{name}.json": _text(model) for name, model in sorted(models.items())}
 

@@ -59,7 +59,7 @@ def built() -> set[str]:
     made += [topics.snapshot("site", "camera"), topics.group_command("group")]
     made += [
         topics.media("site", session, kind, "camera", Role.SUB).replace("/sub", "/{role}")
-        for kind in (MediaKind.LIVE, MediaKind.PLAYBACK)
+        for kind in MediaKind
     ]
     put_back = (
         (session, "{session}"),
