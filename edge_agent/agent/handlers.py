@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from edge_agent.agent import local
+from edge_agent.agent.clips import ClipBegun
 from edge_agent.agent.evidence import pages
 from edge_agent.agent.evidence_worker import Held
 from edge_agent.agent.viewings import Playing
@@ -26,6 +27,7 @@ from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.messages import Lifecycle, ReplyData
 from edge_agent.uplink.operations import (
     CameraArgs,
+    ClipArgs,
     HoldArgs,
     LiveRenewArgs,
     LiveStartArgs,
@@ -213,6 +215,19 @@ def _playback_stop(owner: Owner, task: Task) -> None:
     task.done()
 
 
+def _clip_fetch(owner: Owner, task: Task) -> None:
+    args = task.command.typed_args()
+    assert isinstance(args, ClipArgs)
+    stream = _stream_id(owner, args.camera, args.role)
+
+    def begun(found: ClipBegun) -> None:
+        key = Playing(stream, task.command.id, found.started.to_us, None, found.over(task.done, task.fail))
+        owner.viewings.playing(found.started.session, key)
+        task.under_way(**found.started.model_dump(mode="json"))
+
+    owner.viewings.clips.begin(stream, args, task.command.id, begun, task.fail)
+
+
 def _coverage(owner: Owner, task: Task) -> None:
     args = task.command.typed_args()
     assert isinstance(args, RangeArgs)
@@ -304,6 +319,7 @@ _HANDLERS: dict[str, Callable[[Owner, Task], None]] = {
     "playback.start": _playback_start,
     "playback.seek": _playback_seek,
     "playback.stop": _playback_stop,
+    "clip.fetch": _clip_fetch,
     "ring.coverage": _coverage,
     "ring.hold": _hold,
     "ring.release": _release,

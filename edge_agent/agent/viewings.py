@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.agent.clips import Clips
 from edge_agent.agent.live_choice import Choice, choose
 from edge_agent.errors import UplinkError
 from edge_agent.model import Role, StreamKey, StreamSpec
@@ -38,6 +39,7 @@ class Viewings:
         self._live: dict[str, StreamKey] = {}
         self._playing: dict[str, Playing] = {}
         self._opened: set[StreamKey] = set()
+        self.clips = Clips(owner)
 
     def choose(self, key: StreamKey) -> Choice:
         """The stream to serve to who asks for `key`: another one if that could show no picture soon."""
