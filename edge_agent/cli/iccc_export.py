@@ -19,6 +19,7 @@ from edge_agent.cli.export import (
     ToOption,
     tell,
 )
+from edge_agent.cli.iccc_fetch import iccc_fetch
 from edge_agent.cli.iccc_hold import iccc_hold, iccc_holds, iccc_release, wait_for_birth
 from edge_agent.cli.moments import bar, local, window
 from edge_agent.errors import ConfigError, EdgeAgentError
@@ -38,6 +39,7 @@ EvidenceKeyOption = Annotated[
 _SAFE = str.maketrans({" ": "_", ":": ""})
 
 app = typer.Typer(help="At the command centre.", no_args_is_help=True)
+app.command("fetch")(iccc_fetch)
 app.command("hold")(iccc_hold)
 app.command("holds")(iccc_holds)
 app.command("release")(iccc_release)

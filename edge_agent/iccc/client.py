@@ -313,6 +313,11 @@ class IcccClient:
         playback.on_close(lambda: self._media.detach(started.session, playback))
         return playback
 
+    def media(self, site: str, kind: MediaKind) -> MediaRouter:
+        """Hear a site's acknowledged media of one kind; attach to what it returns. Raises UplinkError."""
+        self._link.subscribe(topics.media_filter(site, kind=kind), 1)
+        return self._media
+
     @property
     def dropped(self) -> int:
         """Messages that a full queue here has dropped since the start."""
