@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fleet
 
+from edge_agent.iccc.console import visits_view
 from edge_agent.iccc.console.desk import Desk
 from edge_agent.iccc.console.guard import Guard
 from edge_agent.iccc.console.nights_pages import NightPages
@@ -84,6 +85,18 @@ def test_a_lost_line_a_good_night_and_a_new_site_are_not_on_the_list(server: Any
     page, _ = get(server, "/visits")
     for absent in ("Bharat Fuels", "Great Value Mall", "Beer Shop", "joined this morning"):
         assert absent not in page
+
+
+@pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        (0, "whatever was due saw all night."),
+        (1, "where a box told of it."),
+        (2, "No site has told of a night"),
+    ],
+)
+def test_a_site_that_told_nothing_is_not_said_to_have_seen(skipped: int, said: str) -> None:
+    assert said in visits_view.page([], chosen="", sites=2, skipped=skipped, made="")
 
 
 def test_nothing_from_outside_is_run_and_nothing_is_loaded(server: Any) -> None:

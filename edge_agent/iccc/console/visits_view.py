@@ -29,7 +29,8 @@ def page(visits: Sequence[Visit], *, chosen: str, sites: int, skipped: int, made
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Sites to visit</title><style>{STYLE}</style></head>\n<body>"
         f"{_head(visits, chosen, made)}{_choices(visits, departments, chosen)}"
-        f"{_table(shown, one_department=bool(chosen))}{_foot(sites, skipped)}</body></html>\n"
+        f"{_table(shown, one_department=bool(chosen)) if shown else _none(sites, skipped)}"
+        f"{_foot(sites, skipped)}</body></html>\n"
     )
 
 
@@ -59,8 +60,6 @@ def _choice(to: str, text: str, current: bool) -> str:
 
 
 def _table(visits: Sequence[Visit], *, one_department: bool) -> str:
-    if not visits:
-        return '<p class="summary"><strong>Nothing to visit: whatever was due saw all night.</strong></p>'
     rows = "".join(_row(number, visit, one_department) for number, visit in enumerate(visits, 1))
     titles = ("", "Site", "Observed", "Cameras", "Since", "Dark at night, all cameras", "Now", "Evidence")
     heads = "".join(f"<th>{title}</th>" for title in titles)
@@ -97,8 +96,18 @@ def _cameras(visit: Visit) -> str:
     return ", ".join(told) + (f" and {more} more" if more else "")
 
 
+def _none(sites: int, skipped: int) -> str:
+    """Silence is no good news: a site that told nothing is not one that saw all night."""
+    if skipped >= sites:
+        return '<p class="summary unsure"><strong>No site has told of a night yet.</strong></p>'
+    told = "Nothing to visit: whatever was due saw all night" + (
+        ", where a box told of it." if skipped else "."
+    )
+    return f'<p class="summary"><strong>{told}</strong></p>'
+
+
 def _foot(sites: int, skipped: int) -> str:
-    counted = f"{sites} sites looked at"
+    counted = f"{sites} site{'s' * (sites != 1)} looked at"
     missing = f", {skipped} of them without any word of that night" if skipped else ""
     return (
         f'<footer class="small"><p>{escape(counted + missing)}. Dark at night: camera time without sight '
