@@ -63,6 +63,10 @@ def _access(leaf: Leaf) -> Access | None:
         case "local":
             who = f"at the box, {_text(data, 'who')}"
             return Access(at, who, _text(data, "op"), _text(data, "camera"), "", "done")
+        case "work":
+            who, cameras = _text(data, "who").replace("local ", "at the box, ", 1), data.get("cameras")
+            where = ", ".join(map(str, cameras)) if isinstance(cameras, list) else ""
+            return Access(at, who, "work", where, _text(data, "reason"), f"until {_text(data, 'until')}")
         case "export":
             who = f"{_text(data, 'by')}, at the box, {_text(data, 'who')}"
             return Access(at, who, "export", _text(data, "camera"), _text(data, "reason"), "done")

@@ -8,6 +8,7 @@ import typer
 
 from edge_agent.cli.context import ConfigOption
 from edge_agent.cli.local import ask
+from edge_agent.errors import EdgeAgentError
 
 
 def work(
@@ -20,6 +21,8 @@ def work(
     config: ConfigOption = None,
 ) -> None:
     """Announce planned work: what happens meanwhile is recorded, and raises no alarm."""
+    if not (reason := reason.strip())[2:]:
+        raise EdgeAgentError("say what is done in three letters or more: the reason goes on record")
     cameras = list(camera or ())
     ask(context, config, "work", {"cameras": cameras, "minutes": minutes, "reason": reason})
     where = ", ".join(cameras) or "all cameras"

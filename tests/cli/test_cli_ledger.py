@@ -139,6 +139,14 @@ def test_audit_says_who_asked_for_what_and_why_once_each(shop: Shop) -> None:
     assert lines[2].endswith("refused: not_allowed")
 
 
+def test_audit_says_who_announced_work(shop: Shop) -> None:
+    shop.journal.work({"cameras": ["cam-01"], "until": "soon", "reason": "cleaning", "who": "local uid 0"})
+    shop.sync()
+    line = shop.ask("audit").stdout
+    assert "at the box, uid 0" in line
+    assert line.endswith('"cleaning"  until soon\n')
+
+
 def test_a_box_without_a_ledger_is_told_so(shop: Shop) -> None:
     for path in (shop.state / "ledger").iterdir():
         path.unlink()
