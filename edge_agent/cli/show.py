@@ -11,8 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.cli.context import length
+from edge_agent.health import nights_words
 
 _COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unusable": "bold red", "unknown": "dim"}
+_CLOCKS = {
+    "none": "not to be believed",
+    "saved": "not confirmed by a time server",
+    "ntp": "confirmed by a time server",
+    "witness": "confirmed by the command centre",
+}
 GIB = 1024**3
 
 
@@ -59,13 +66,19 @@ def _reasons(document: dict[str, Any]) -> Text:
     """Below the table: in a column of it, a sentence would be a tower of words on 80 columns."""
     told: dict[str, list[str]] = {}
     for camera in document["cameras"]:
-        words = ": ".join(filter(None, (camera.get("why"), camera["reason"])))
+        words = ": ".join(filter(None, (_verdict(camera.get("why") or ""), camera["reason"])))
         if words:
             told.setdefault(words, []).append(camera["id"])
         for role, stream in camera["streams"].items():
             if stream.get("converted"):
                 told.setdefault(stream["converted"], []).append(f"{camera['id']}/{role}")
     return Text("".join(f"{', '.join(names)}: {reason}\n" for reason, names in told.items()))
+
+
+def _verdict(why: str) -> str:
+    """`camera_lost (60 %)` as `the camera gave no signal (60 %)`."""
+    word, _, sure = why.partition(" ")
+    return f"{nights_words.verdict(word)} {sure}".strip() if word else ""
 
 
 def _stream(stream: dict[str, Any] | None) -> str:
@@ -92,6 +105,6 @@ def _footer(document: dict[str, Any]) -> Text:
     if policy.get("version"):
         lines.append(f"policy: version {policy['version']} of {policy['operator']}")
     clock, ledger = document["clock"], document["ledger"]
-    lines.append(f"clock: {clock['wall']}, trust {clock['trust']}")
+    lines.append(f"clock: {clock['wall']}, {_CLOCKS.get(clock['trust'], clock['trust'])}")
     lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
     return Text("\n".join(lines))

@@ -33,7 +33,7 @@ def _shown(*cameras: dict[str, Any]) -> str:
         "recorders": [],
         "cameras": list(cameras),
         "ring": {"main": {"bytes": 2**30, "max_bytes": 2**32, "days": 0.01, "fault": ""}},
-        "clock": {"wall": "2026-11-23 01:50:34 IST", "trust": "synced"},
+        "clock": {"wall": "2026-11-23 01:50:34 IST", "trust": "saved"},
         "ledger": {"size": 7, "cosigned": 7},
     }
     out = StringIO()
@@ -68,3 +68,10 @@ def test_today_is_the_sites_own_day_whatever_the_zone_of_the_terminal() -> None:
 )
 def test_how_far_back_is_said_in_the_unit_that_fits(days: float, text: str) -> None:
     assert length(days) == text
+
+
+def test_a_verdict_and_the_clock_are_told_in_words() -> None:
+    camera = _camera("cam-01", "dark", "2026-11-22 23:04:05 IST", WHY) | {"why": "camera_lost (60 %)"}
+    shown = _shown(camera)
+    assert "cam-01: the camera gave no signal (60 %): main: no video" in shown
+    assert "clock: 2026-11-23 01:50:34 IST, not confirmed by a time server" in shown
