@@ -110,7 +110,9 @@ def try_out(
 @app.command("capture")
 def capture(
     context: typer.Context,
-    host: Annotated[str, typer.Argument(help="Address or name of the device, or a configured recorder.")],
+    host: Annotated[
+        str, typer.Argument(help="Address or name of the device, also HOST:PORT, or a configured recorder.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write, e.g. cp-plus.zip.")],
     user: Annotated[str, typer.Option(help="User name at the device; the password is asked for.")] = "",
     password_file: Annotated[

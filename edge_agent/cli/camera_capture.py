@@ -77,7 +77,9 @@ def run(host: str, output: Path, wish: Wish, config: Config | None, *, quiet: bo
     with _lockouts(config) as gate:
         collected = bundle_capture.capture(wish, gate, SystemClock(), None if quiet else _tell)
         refused = _refusal(gate, wish)
-    reached = [name for name in dict.fromkeys((wish.address, host)) if not _is_recorder(name, config)]
+    reached = [
+        name for name in dict.fromkeys((wish.address, _split(host, 0)[0])) if not _is_recorder(name, config)
+    ]
     clean = bundle_finish.finish(collected, bundle_secrets.of(wish.credentials), reached)
     packed = bundle.pack(clean)
     _write(output, packed)
@@ -130,7 +132,8 @@ def _placed(host: str, wish: Wish, config: Config | None) -> Wish:
     """The wish with an address, and the configured recorder's login where none was given."""
     recorder = next((r for r in config.recorders if r.name == host), None) if config else None
     if recorder is None:
-        return replace(wish, address=locate.resolve(host))
+        name, port = _split(host, wish.http_port)
+        return replace(wish, address=locate.resolve(name), http_port=port)
     assert config is not None
     place = locate.locate(recorder, config.discovery, Event())
     return replace(
@@ -141,6 +144,14 @@ def _placed(host: str, wish: Wish, config: Config | None) -> Wish:
         credentials=wish.credentials or credentials_of(recorder),
         brand=recorder.brand,
     )
+
+
+def _split(host: str, http_port: int) -> tuple[str, int]:
+    """`192.0.2.7:8000` names the port of ONVIF too; an IPv6 address, full of colons, does not."""
+    name, colon, port = host.rpartition(":")
+    if colon and ":" not in name and port.isascii() and port.isdigit() and 0 < int(port) <= 65535:
+        return name, int(port)
+    return host, http_port
 
 
 def _refusal(gate: Lockouts, wish: Wish) -> str:

@@ -63,8 +63,8 @@ def read(path: Path) -> Bundle:
 def told(dvr: VirtualDvr, output: Path, capsys: pytest.CaptureFixture[str], password: str = PASSWORD) -> str:
     """What the command prints; in this process and with little patience, to save time."""
     login = Credentials("admin", password)
-    wish = Wish(dvr.host, dvr.http_port, dvr.rtsp_port, login, 0.5, pulls=1, pull_s=1)
-    camera_capture.summarise(camera_capture.run(dvr.host, output, wish, None))
+    wish = Wish(dvr.host, 80, dvr.rtsp_port, login, 0.5, pulls=1, pull_s=1)
+    camera_capture.summarise(camera_capture.run(f"{dvr.host}:{dvr.http_port}", output, wish, None))
     return capsys.readouterr().out
 
 
