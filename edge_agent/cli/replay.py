@@ -116,7 +116,8 @@ def _print(decisions: Sequence[Decision], signals: int, zone: ZoneInfo | None) -
     for decision in decisions:
         print(f"{_local(timestamp(decision.at.wall_us), zone)}  {_described(decision, zone)}")
     told = watch.stories(d.to_leaf() for d in decisions if not isinstance(d, CameraTurned))
-    print(f"\n{signals} signals, {len(decisions)} decisions, {len(told)} incidents")
+    counts = ((signals, "signal"), (len(decisions), "decision"), (len(told), "incident"))
+    print("\n" + ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts))
     for verdict, count in sorted(Counter(story.verdict for story in told).items()):
         print(f"{count:>6}  {verdict}")
 
@@ -130,7 +131,8 @@ def _described(decision: Decision, zone: ZoneInfo | None) -> str:
     step = type(decision).__name__.removeprefix("Incident").lower()
     into = f", goes on as {decision.into}" if decision.into else ""
     what = " ".join(filter(None, [incident.scope, incident.subject]))
-    cameras = f", {len(incident.cameras)} cameras" if incident.cameras else ""
+    count = len(incident.cameras)
+    cameras = f", {count} camera{'s' * (count != 1)}" if count else ""
     return f"{incident.id} {step}: {what}: {cause.verdict} {cause.confidence} %{cameras}{into}"
 
 

@@ -148,7 +148,8 @@ def _total(days: Sequence[Day]) -> str:
     share = recorded / (recorded + missing) if recorded + missing else 0.0
     gaps = sum(len(day.gaps) for day in days)
     name = days[0].camera[:NAME_COLUMNS]
-    return f"{name:{NAME_COLUMNS}} {share:.2%} of {len(days)} d, {_hours(missing)} h missing in {gaps} gaps"
+    in_gaps = f"{gaps} gap{'s' * (gaps != 1)}"
+    return f"{name:{NAME_COLUMNS}} {share:.2%} of {len(days)} d, {_hours(missing)} h missing in {in_gaps}"
 
 
 def _longest(days: Sequence[Day], timezone: str) -> Iterator[str]:
