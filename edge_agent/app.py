@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from edge_agent.agent.owner import Owner
 from edge_agent.agent.parts import Parts, Uplink
 from edge_agent.agent.probes import PowerProbe, Probes
 from edge_agent.agent.reach import Reach
+from edge_agent.agent.sealing import Sealing, public_key
 from edge_agent.capture import lockout_file
 from edge_agent.capture.event_pool import EventPool
 from edge_agent.capture.lockout_file import LockoutFile
@@ -33,7 +32,7 @@ from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.pictures import Pictures
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, RingClass
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.errors import EdgeAgentError
 from edge_agent.events import BoundedInbox
 from edge_agent.host.alive import AliveFile
 from edge_agent.host.control import ControlSocket
@@ -45,7 +44,7 @@ from edge_agent.host.timesync import ClockWatch
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.cursor import Cosigners
 from edge_agent.ledger.writer import LedgerWriter
-from edge_agent.model import Role, StreamSpec
+from edge_agent.model import Role
 from edge_agent.ring.evidence import Readers
 from edge_agent.ring.plan import RingPolicy
 from edge_agent.ring.reader import RingReader
@@ -53,16 +52,16 @@ from edge_agent.ring.scanner import RingScanner
 from edge_agent.ring.sink import Rings
 from edge_agent.ring.store import Store
 from edge_agent.ring.writer import RingWriter
-from edge_agent.seal.keys import BoxKey, Recipient, choose_aead, generate_recipient
-from edge_agent.seal.sealer import StreamSealer
+from edge_agent.seal.keys import BoxKey
 from edge_agent.supervisor import Supervisor
+from edge_agent.uplink.brokers import Broker
 from edge_agent.uplink.commands import CommandVerifier, TrustedKey
 from edge_agent.uplink.control import ControlLink
 from edge_agent.uplink.flow import Cap
-from edge_agent.uplink.link import Link
+from edge_agent.uplink.link import Link, LinkSettings, Transport, Waker
+from edge_agent.uplink.link import Owner as LinkOwner
 from edge_agent.uplink.media import MediaLink
 from edge_agent.uplink.messages import sign_message
-from edge_agent.uplink.mqtt import MqttConnection
 from edge_agent.uplink.operations import CommandRole
 from edge_agent.uplink.replicate import Replicator
 from edge_agent.uplink.settings import control_settings, media_settings
@@ -157,43 +156,6 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         alive=AliveFile(config.state.directory, boot_id),
         host=HostProbe(config.ring.directory),
     )
-
-
-class Sealing:
-    """Makes one sealer per stream. Without a recipient nothing may be sealed, so nothing is recorded."""
-
-    def __init__(self, config: Config, box: BoxKey, boot_id: bytes) -> None:
-        self._box = box
-        self._boot_id = boot_id
-        self._aead = choose_aead(config.keys.aead)
-        entries = [*config.keys.recipients, *filter(None, [config.keys.site_recipient])]
-        self._recipients = [Recipient(e.id, _key(f"keys.recipients.{e.id}", e.public_key)) for e in entries]
-        self.beacon: Callable[[], bytes] | None = None
-
-    @property
-    def possible(self) -> bool:
-        return bool(self._recipients)
-
-    def sealer(self, spec: StreamSpec, rings: dict[Role, RingWriter]) -> StreamSealer:
-        recorded = spec.record and spec.key.role in rings
-        previous = rings[spec.key.role].previous(spec.stream_id) if recorded else bytes(32)
-        return self._make(spec.stream_id, previous)
-
-    def still_sealer(self) -> StreamSealer | None:
-        return self._make(self._box.box_id[:16], bytes(32)) if self.possible else None
-
-    def _make(self, stream: bytes, previous: bytes) -> StreamSealer:
-        # Without a recipient nothing asks a sealer to seal; it is still built, for a key that nobody has.
-        nobody = [Recipient("nobody", generate_recipient()[1])]
-        return StreamSealer(
-            box=self._box,
-            recipients=self._recipients or nobody,
-            stream_id=stream,
-            boot_id=self._boot_id,
-            aead=self._aead,
-            previous=previous,
-            beacon=self.beacon,
-        )
 
 
 def _rings(
@@ -313,7 +275,7 @@ def _uplink(
     return Uplink(
         control=ControlLink(
             site=config.site.id,
-            link=Link(control, clock, MqttConnection, cap),
+            link=Link(control, clock, _mqtt, cap),
             inbox=inbox,
             clock=clock,
             verifier=_command_verifier(config),
@@ -323,7 +285,7 @@ def _uplink(
         ),
         media=MediaLink(
             site=config.site.id,
-            link=Link(media, clock, MqttConnection, cap),
+            link=Link(media, clock, _mqtt, cap),
             inbox=inbox,
             clock=clock,
             linger_s=config.uplink.media_linger_s,
@@ -332,11 +294,18 @@ def _uplink(
     )
 
 
+def _mqtt(settings: LinkSettings, broker: Broker, owner: LinkOwner, clock: Clock, waker: Waker) -> Transport:
+    """For the link's thread, which alone waits while paho loads."""
+    from edge_agent.uplink.mqtt import MqttConnection
+
+    return MqttConnection(settings, broker, owner, clock, waker)
+
+
 def _command_verifier(config: Config) -> CommandVerifier:
     keys = {
         entry.kid: TrustedKey(
             CommandRole(entry.role),
-            Ed25519PublicKey.from_public_bytes(_key(f"keys.commands.{entry.kid}", entry.public_key)),
+            Ed25519PublicKey.from_public_bytes(public_key(f"keys.commands.{entry.kid}", entry.public_key)),
         )
         for entry in config.keys.commands
     }
@@ -349,13 +318,3 @@ def _make_directories(config: Config) -> None:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EdgeAgentError(f"{path}: {error.strerror}; check owner and mode") from error
-
-
-def _key(name: str, text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise ConfigError([f"{name}: not base64"]) from error
-    if len(key) != 32:
-        raise ConfigError([f"{name}: a public key has 32 bytes, this one {len(key)}"])
-    return key

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 SENSORS = ("cpu_thermal", "coretemp", "k10temp", "soc_thermal", "acpitz")  # most telling first
 
@@ -27,24 +29,29 @@ class HostFacts:
 
 
 class HostProbe:
-    """Reads the facts; `cpu_percent` covers the time since the previous reading. One thread."""
+    """Reads the facts; `cpu_percent` covers the time since the previous reading, 0 in the first. One thread.
+
+    psutil is loaded by the first reading: a box that was killed records before it tells how it is.
+    """
 
     def __init__(self, footage: Path) -> None:
         self._footage = footage
-        self._process = psutil.Process()
-        psutil.cpu_percent(interval=None)  # begins the first interval
+        self._process: psutil.Process | None = None
 
     def read(self, boottime_s: float) -> HostFacts:
         """Takes about a millisecond; never raises for a missing sensor or directory."""
+        import psutil
+
+        self._process = process = self._process or psutil.Process()
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(str(_existing(self._footage)))
-        times = self._process.cpu_times()
+        times = process.cpu_times()
         return HostFacts(
             cpu_percent=psutil.cpu_percent(interval=None),
             load_1m=psutil.getloadavg()[0],
             memory_percent=memory.percent,
             memory_available_bytes=memory.available,
-            process_rss_bytes=self._process.memory_info().rss,
+            process_rss_bytes=process.memory_info().rss,
             process_cpu_s=times.user + times.system,
             temperature_c=_temperature(),
             disk_free_bytes=disk.free,
@@ -59,6 +66,8 @@ def _existing(path: Path) -> Path:
 
 
 def _temperature() -> float | None:
+    import psutil
+
     if not hasattr(psutil, "sensors_temperatures"):
         return None
     try:

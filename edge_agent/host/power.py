@@ -11,8 +11,6 @@ import socket
 import time
 from dataclasses import dataclass
 
-import psutil
-
 from edge_agent.errors import EdgeAgentError
 
 NUT_PORT = 3493
@@ -68,6 +66,8 @@ def ask_ups(address: UpsAddress, timeout_s: float = TIMEOUT_S) -> Power:
 
 def own_battery() -> Power | None:
     """The box's own battery, as laptops and some mini-PCs have; None without one."""
+    import psutil  # here, for a quick start: the first question comes after recording has begun
+
     if not hasattr(psutil, "sensors_battery"):
         return None
     try:

@@ -2,6 +2,9 @@
 
 The library would accept `jku`, `crit`, `b64: false` or a foreign `typ`; here the protected header must hold
 exactly `alg`, `typ` and `kid`, and nothing else is ever looked at.
+
+joserfc brings X.509 and every other algorithm along, an eighth of the daemon's start; a box that was killed
+records before it speaks, so the library is loaded by the first message.
 """
 
 from __future__ import annotations
@@ -10,9 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
 
 from edge_agent.errors import FormatError
 
@@ -36,6 +36,9 @@ class Verified:
 
 
 def sign(private_key: Ed25519PrivateKey, kid: str, typ: str, payload: bytes) -> bytes:
+    from joserfc import jws
+    from joserfc.jwk import OKPKey
+
     header = {"alg": ALG, "typ": typ, "kid": kid}
     key = OKPKey.import_key(private_key)
     return jws.serialize_compact(header, payload, key, algorithms=[ALG]).encode("ascii")
@@ -43,6 +46,10 @@ def sign(private_key: Ed25519PrivateKey, kid: str, typ: str, payload: bytes) -> 
 
 def verify(token: bytes, typ: str, find_key: Callable[[str], Ed25519PublicKey | None]) -> Verified:
     """The payload and who signed it. Raises FormatError, UnknownKey or BadSignature, in this order."""
+    from joserfc import jws
+    from joserfc.errors import JoseError
+    from joserfc.jwk import OKPKey
+
     if len(token) > MAX_TOKEN:
         raise FormatError("token too long")
     try:

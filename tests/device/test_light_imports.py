@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 HEAVY = ("lxml", "zeep", "requests", "onvif", "av", "cv2", "numpy")
+# What a box that was killed does not need to record again.
+LATER = ("joserfc", "paho", "psutil", "cryptography.x509", "typer", "rich", "sqlite3")
 
 
 def test_the_daemon_and_the_seams_load_neither_onvif_nor_media_libraries() -> None:
@@ -15,6 +17,18 @@ def test_the_daemon_and_the_seams_load_neither_onvif_nor_media_libraries() -> No
         "import edge_agent.app\n"
         "from edge_agent.capture import brands, channels, device, discovery, lockout, pictures, wsd\n"
         f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+
+    assert json.loads(said.stdout) == []
+
+
+def test_what_is_not_needed_for_recording_again_is_loaded_later() -> None:
+    code = (
+        "import sys, json\n"
+        "import edge_agent.cli.entry, edge_agent.app\n"
+        f"print(json.dumps([m for m in {LATER!r} if m in sys.modules]))"
     )
 
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
