@@ -309,9 +309,12 @@ class QuietBroker:
                 plain, _ = self._listener.accept()
             except OSError:
                 return
-            with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as end:
-                self._ends.append(end)
-                self._serve(end)
+            Thread(target=self._welcome, args=(plain,), daemon=True).start()
+
+    def _welcome(self, plain: socket.socket) -> None:
+        with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as end:
+            self._ends.append(end)
+            self._serve(end)
 
     def _serve(self, end: ssl.SSLSocket) -> None:
         while head := end.recv(1):
