@@ -16,7 +16,7 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.uplink.probe_judge import State, Step
 
 app = typer.Typer(help="Find out what is wrong with this box; without a word: its link.")
-WIDTH, INDENT = 80, 21
+WIDTH, INDENT = 80, 26
 
 
 @app.callback(invoke_without_command=True)
@@ -50,7 +50,8 @@ def link(
     asked = Asked(seconds, int(budget_mb * 1e6), PAUSES_S if nat else ())
     tell: Callable[[Step], None] = _unheard if json else _print_step
     clock = SystemClock(ClockWatch())
-    report = LinkDoctor(found, _status(found), clock, tell, _busy).examine(asked)
+    report = LinkDoctor(found, lambda: _status(found), clock, tell, _busy).examine(asked)
+    _wipe()
     if json:
         print_json(report.document())
     raise typer.Exit(0 if report.good else 1)
@@ -58,7 +59,7 @@ def link(
 
 def step_view(step: Step) -> str:
     """One step in lines of at most 80 columns."""
-    head = f"{step.state.value:<5}{step.name:<16}"
+    head = f"{step.state.value:<5}{step.name:<21}"
     lines = textwrap.wrap(step.sentence, WIDTH - INDENT)
     if step.next:
         lines += textwrap.wrap(f"-> {step.next}", WIDTH - INDENT, subsequent_indent="   ")
@@ -68,8 +69,7 @@ def step_view(step: Step) -> str:
 def _print_step(step: Step) -> None:
     colour = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "red"}[step.state]
     mark, rest = step_view(step)[:5], step_view(step)[5:]
-    if sys.stderr.isatty():
-        print("\x1b[K", end="", file=sys.stderr, flush=True)
+    _wipe()
     typer.echo(typer.style(mark, fg=colour) + rest)
 
 
@@ -78,9 +78,15 @@ def _unheard(_step: Step) -> None:
 
 
 def _busy(words: str) -> None:
-    """On a terminal, one line that says what takes so long; the next line of output wipes it."""
+    """On a terminal, one line that says what takes so long, until the next step wipes it."""
+    _wipe()
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{words}...\r", end="", file=sys.stderr, flush=True)
+        print(f"{words}...", end="", file=sys.stderr, flush=True)
+
+
+def _wipe() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _status(config: Config) -> dict[str, Any] | None:

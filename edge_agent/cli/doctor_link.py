@@ -56,18 +56,22 @@ class Report:
 
 
 class LinkDoctor:
-    """One examination. `tell` hears each step as it is done, `busy` what begins and takes a while."""
+    """One examination. `status` asks the running agent; None when there is none to ask.
+
+    `tell` hears each step as it is done, `busy` what begins and takes a while.
+    """
 
     def __init__(
         self,
         config: Config,
-        status: dict[str, Any] | None,
+        status: Callable[[], dict[str, Any] | None],
         clock: Clock,
         tell: Tell,
         busy: Callable[[str], None],
     ) -> None:
         self._config = config
-        self._status = status
+        self._ask_status = status
+        self._status: dict[str, Any] | None = None
         self._clock = clock
         self._tell = tell
         self._busy = busy
@@ -90,12 +94,18 @@ class LinkDoctor:
         try:
             self._measure(media, control, reached, asked)
         except ProbeFailed as failed:
-            self._failed(failed)
+            if in_use(
+                self._ask_status()
+            ):  # a broker that throws us out in mid-flow is seldom heard saying so
+                self._viewers("somebody began to watch")
+            else:
+                self._failed(failed)
         except probe.ViewerCame as came:
-            self._say(Step("viewers", State.NOTE, str(came), "measure again when nobody watches"))
+            self._viewers(str(came))
         return self._report
 
     def _agent(self) -> None:
+        self._status = self._ask_status()
         if self._status is None:
             told = "not running, or not ours to ask: bit rates are usual ones"
             self._say(Step("agent", State.NOTE, told, "systemctl status edge-agent; run this with sudo"))
@@ -149,14 +159,12 @@ class LinkDoctor:
 
     def _may_measure(self, media: LinkSettings, control: LinkSettings) -> bool:
         """Brokers know us by certificate: under the control one we would throw out the running agent."""
-        link = (self._status or {}).get("link", {})
         if media.certificate == control.certificate:
             told = "no media certificate: measuring would cut the agent's own connection"
             self._say(Step("broker", State.BAD, told, "set uplink.media_certificate and uplink.media_key"))
             return False
-        if link.get("media_connected"):
-            told = "somebody watches or did just now: the line is in use and was not measured"
-            self._say(Step("viewers", State.NOTE, told, "measure again when nobody watches"))
+        if in_use(self._status):
+            self._viewers("somebody watches or did just now: the line is in use and was not measured")
             return False
         return True
 
@@ -200,12 +208,21 @@ class LinkDoctor:
     def _connect(self, media: LinkSettings, broker: Broker) -> AbstractContextManager[probe.Probe]:
         return probe.probing(self._config.site.id, media, broker, self._clock)
 
+    def _viewers(self, told: str) -> None:
+        self._say(Step("viewers", State.NOTE, told, "measure again when nobody watches"))
+
     def _failed(self, failed: ProbeFailed) -> None:
         self._say(Step(failed.step, State.BAD, str(failed), failed.cure))
 
     def _say(self, step: Step) -> None:
         self._report.steps.append(step)
         self._tell(step)
+
+
+def in_use(status: dict[str, Any] | None) -> bool:
+    """Whether the running agent has, or is about to open, the connection whose name we borrow."""
+    link = (status or {}).get("link", {})
+    return any(link.get(word) for word in ("media_connected", "live", "playback"))
 
 
 def known_streams(status: dict[str, Any] | None) -> Streams:

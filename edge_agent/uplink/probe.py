@@ -31,6 +31,7 @@ EXPIRY_S = 1  # nobody shall find our filling later
 WARM_UP = 0.25  # of the bytes: TCP is still finding out how fast it may be
 
 HALF_DEAD = "a half-dead line: restart the modem, look at signal and antenna, test another line"
+CUT = "the broker or a firewall in between cut it: ask the command centre for its log; measure again"
 REFUSED = "compare `openssl x509 -noout -subject -in CERTIFICATE` with site.id; was the certificate revoked?"
 ACL = "the command centre must add the access rules for media (docs/broker/acl) to its broker"
 
@@ -238,8 +239,13 @@ def _explained(step: str) -> Iterator[None]:
         yield
     except LinkLost as lost:
         _raise_if_taken(lost)
-        refused = lost.code in REFUSALS or "refuse" in str(lost)
-        raise ProbeFailed(step, str(lost), REFUSED if refused else HALF_DEAD) from lost
+        raise ProbeFailed(step, str(lost), _cure(lost)) from lost
+
+
+def _cure(lost: LinkLost) -> str:
+    if lost.code in REFUSALS or "refuse" in str(lost):
+        return REFUSED
+    return CUT if "connection lost" in str(lost) or lost.code is not None else HALF_DEAD
 
 
 def _raise_if_taken(lost: LinkLost) -> None:
