@@ -44,6 +44,7 @@ def _run(arguments: list[str]) -> int:
     default = os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
     parser.add_argument("--config", "-c", type=Path, default=Path(default))
     config: Path = parser.parse_args(arguments).config
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or pydantic reads every package's metadata
     gc.disable()  # modules that load leave nothing to collect, and looking costs a seventh of the start
     from edge_agent import app
 
