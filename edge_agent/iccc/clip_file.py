@@ -6,6 +6,7 @@ its bytes do: after a power cut the bitmap may know too little, never too much.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from hashlib import sha256
@@ -54,12 +55,11 @@ class ClipFile:
 
     @classmethod
     def create(cls, path: Path, head: ClipHead) -> Self:
-        """Whatever was begun under this name is forgotten. Raises OSError."""
+        """Whatever was begun under this name is forgotten. Raises OSError, EdgeAgentError as `resume`."""
         draft, state = _beside(path)
-        state.unlink(missing_ok=True)
-        draft.unlink(missing_ok=True)
-        data = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        data = _sole(draft, os.O_CREAT)
         try:
+            os.truncate(data, 0)
             os.truncate(data, head.size)
             durable.replace(state, _first_line(head) + bytes(-(-parts_of(head.size) // 8)))
             bits = os.open(state, os.O_RDWR | os.O_CLOEXEC)
@@ -70,7 +70,10 @@ class ClipFile:
 
     @classmethod
     def resume(cls, path: Path) -> Self | None:
-        """What was begun under this name; None when nothing was. Raises OSError, EdgeAgentError."""
+        """What was begun under this name; None when nothing was.
+
+        Raises EdgeAgentError when it is damaged or another process is at it, OSError.
+        """
         draft, state = _beside(path)
         try:
             content = state.read_bytes()
@@ -79,8 +82,8 @@ class ClipFile:
         head, bitmap = _read_state(state, content)
         if not draft.exists() or draft.stat().st_size != head.size:
             raise EdgeAgentError(f"{draft}: does not belong to {state}; remove both and fetch again")
-        bits = os.open(state, os.O_RDWR | os.O_CLOEXEC)
-        return cls(path, head, bitmap, bits, os.open(draft, os.O_RDWR | os.O_CLOEXEC))
+        data = _sole(draft)
+        return cls(path, head, bitmap, os.open(state, os.O_RDWR | os.O_CLOEXEC), data)
 
     @property
     def here(self) -> int:
@@ -167,6 +170,17 @@ class ClipFile:
         for at in range(0, self.head.size, _CHUNK):
             whole.update(os.pread(self._data, _CHUNK, at))
         return whole.hexdigest()
+
+
+def _sole(draft: Path, flags: int = 0) -> int:
+    """Opened for this process alone: two would rename each other's halves."""
+    data = os.open(draft, os.O_RDWR | os.O_CLOEXEC | flags, 0o640)
+    try:
+        fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(data)
+        raise EdgeAgentError(f"{draft}: another process is fetching it") from error
+    return data
 
 
 def _beside(path: Path) -> tuple[Path, Path]:

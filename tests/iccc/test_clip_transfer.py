@@ -137,10 +137,12 @@ def test_any_loss_order_repetition_and_restart_ends_in_the_same_bytes(data: st.D
         assert [found.name for found in Path(folder).iterdir()] == ["clip"]
 
 
-def test_only_parts_that_reached_the_disk_are_vouched_for(path: Path, file: ClipFile) -> None:
+def test_only_parts_that_reached_the_disk_are_vouched_for(path: Path) -> None:
+    file = ClipFile.create(path, head())
     file.add(PARTS[0])
     file.save()
     file.add(PARTS[1])
+    file.close()
     killed = ClipFile.resume(path)
     assert killed is not None
     assert killed.missing(9) == [(1, len(PARTS) - 1)]
@@ -210,6 +212,15 @@ def test_bits_that_do_not_fit_are_not_believed(path: Path, file: ClipFile) -> No
         state.write_bytes(bits)
         with pytest.raises(EdgeAgentError, match="does not fit"):
             ClipFile.resume(path)
+
+
+def test_two_processes_do_not_write_one_file(path: Path, file: ClipFile) -> None:
+    for begin in (lambda: ClipFile.resume(path), lambda: ClipFile.create(path, head())):
+        with pytest.raises(EdgeAgentError, match="another process"):
+            begin()
+    for payload in PARTS:
+        file.add(payload)
+    assert file.finish()
 
 
 def test_nothing_begun_is_nothing(path: Path) -> None:
