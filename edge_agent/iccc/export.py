@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_agent.errors import EdgeAgentError, LedgerError, UplinkError
 from edge_agent.export import package
 from edge_agent.export.draft import whole_file
-from edge_agent.export.manifest import CameraFacts, Exported, Facts, RecorderFacts, SiteFacts
+from edge_agent.export.manifest import UNKNOWN, CameraFacts, Exported, Facts, RecorderFacts, SiteFacts
 from edge_agent.export.package import Extras, Request, Written
 from edge_agent.export.proofs import LedgerView
 from edge_agent.export.rows import Keyring
@@ -187,7 +187,10 @@ def _facts(birth: Birth, wanted: Wanted, recorder: RecorderFacts | None) -> Fact
     told = birth.data
     camera = next(c for c in told.cameras if c.id == wanted.camera)
     recorder = recorder or (RecorderFacts(name=camera.recorder) if camera.recorder else RecorderFacts())
-    site = SiteFacts(wanted.site, told.name or wanted.site, told.kind, timezone=told.timezone)
+    site = SiteFacts(
+        wanted.site, told.name or wanted.site, told.kind, told.licence or UNKNOWN, told.address or UNKNOWN,
+        told.timezone,
+    )  # fmt: skip
     named = CameraFacts(wanted.camera, "", wanted.role.value, camera.name or wanted.camera)
     return Facts(wanted.exported, site, recorder, named)
 

@@ -45,7 +45,12 @@ class Link:
         )
         return SimpleNamespace(
             data=SimpleNamespace(
-                cameras=(camera,), name="Pump 7", kind="petrol_pump", timezone="Asia/Kolkata"
+                cameras=(camera,),
+                name="Pump 7",
+                kind="petrol_pump",
+                timezone="Asia/Kolkata",
+                licence="UP/ALG/7",
+                address="Ramghat Road",
             )
         )
 
@@ -116,6 +121,9 @@ def test_a_package_from_the_mirrors_leaves_is_authentic_by_the_city_keys(
     }
     report = verify(out, Trust(frozenset(city)))
     assert report.verdict is Verdict.AUTHENTIC, report
+    site = report.facts["site"]
+    assert isinstance(site, dict)
+    assert (site["licence"], site["address"]) == ("UP/ALG/7", "Ramghat Road")
     assert report.keys["box"] == "vouched for by iccc/mirror"
     assert b"for cam-01" in out.read_bytes()
 
