@@ -30,7 +30,8 @@ def verify(
     try:
         report = examine(file, read_trust(trust) if trust else None)
     except Unusable as error:
-        typer.echo(f"edge-agent: {file}: {error}", err=True)
+        what = str(error) if trust and str(error).startswith(str(trust)) else f"{file}: {error}"
+        typer.echo(f"edge-agent: {what}", err=True)
         raise typer.Exit(UNUSABLE) from error
     if json:
         print_json(asdict(report) | {"exit_code": report.exit_code})

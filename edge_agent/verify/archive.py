@@ -53,7 +53,7 @@ class Archive:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Unusable(f"{path}: {error.strerror}") from error
+            raise Unusable(error.strerror or "cannot be opened") from error
         self.size = os.fstat(self._fd).st_size
         self.entries: dict[str, Entry] = {}
 

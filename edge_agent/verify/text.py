@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from edge_agent.verify.report import Missing, Place, Problem, Report, Tail
+from edge_agent.verify.report import Missing, Place, Problem, Report, Tail, Verdict
 
 SHOWN = 20
 
@@ -38,15 +38,23 @@ def _about(report: Report, zone: tzinfo) -> Iterator[str]:
         name = f"{_plain(camera.get('id'))} ({_plain(camera.get('name'))})"
         yield f"camera {name} of {_plain(site.get('name'))}, {span}"
         yield (
-            f"exported by {_plain(exported.get('by'))}, case {_plain(exported.get('case')) or '-'}, "
+            f"exported by {_plain(exported.get('by'))}, {_case(exported)}, "
             f"{_plain(report.facts.get('statement'))}"
         )
+    # Of a package that was changed, neither says anything of the pictures in it.
+    sound = report.verdict is not Verdict.NOT_AUTHENTIC
+    if camera and sound:
         yield f"{report.anchored} of {report.fragments} fragments are anchored by the command centre"
-    if report.cosigned_s is not None:
+    if sound and report.cosigned_s is not None:
         yield f"the command centre had it no later than {_time(report.cosigned_s * 1_000_000, zone)}"
     yield report.trust
     for part, word in report.keys.items():
         yield f"  {part}: {word}"
+
+
+def _case(exported: dict[str, object]) -> str:
+    case = _plain(exported.get("case"))
+    return f"case {case}" if case not in ("", "-") else "no case named"
 
 
 def _problem(problem: Problem, zone: tzinfo) -> str:

@@ -42,8 +42,10 @@ def read_trust(path: Path) -> Trust:
     try:
         with path.open("rb") as file:
             lines = file.read(MAX_TRUST).decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Unusable(f"{path}: this is no list of keys") from error
     pinned = set()
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].split()
