@@ -12,6 +12,8 @@ from queue import Empty, Queue
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from edge_agent.demo.broker import Broker, BrokerError, IotCore, Mosquitto, choose
 from edge_agent.demo.pki import Pki, client_context
@@ -26,7 +28,16 @@ SESSION = "01J00000000000000000000000"
 class Client:
     """A paho client that records what happens to it, in order."""
 
-    def __init__(self, broker: Broker, pki: Pki, name: str | None, client_id: str = "") -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        pki: Pki,
+        name: str | None,
+        client_id: str = "",
+        *,
+        will: str = "",
+        keep: bool = False,
+    ) -> None:
         self.connects: Queue[int] = Queue()
         self.disconnects: Queue[int] = Queue()
         self.acks: Queue[int] = Queue()
@@ -44,7 +55,11 @@ class Client:
         self.mqtt.on_publish = lambda _c, _u, _mid, reason, _p: self.acks.put(reason.value)
         self.mqtt.on_subscribe = lambda _c, _u, _mid, reasons, _p: self.subscribed.put(reasons[0].value)
         self.mqtt.on_message = lambda _c, _u, message: self.messages.put((message.topic, message.payload))
-        self.mqtt.connect("127.0.0.1", broker.port)
+        if will:
+            self.mqtt.will_set(will, b"offline", qos=1, retain=True)
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        session.SessionExpiryInterval = 3600 if keep else 0
+        self.mqtt.connect("127.0.0.1", broker.port, clean_start=not keep, properties=session)
         self.mqtt.loop_start()
 
     def up(self) -> Client:
@@ -70,6 +85,13 @@ class Client:
             return True
         return False
 
+    def vanish(self) -> None:
+        """As a power cut does it: no farewell, and the last will speaks."""
+        self.mqtt.loop_stop()
+        sock = self.mqtt.socket()
+        assert isinstance(sock, ssl.SSLSocket)
+        sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self.mqtt.disconnect()
         self.mqtt.loop_stop()
@@ -81,8 +103,8 @@ class City:
         self.pki = pki
         self._clients: list[Client] = []
 
-    def client(self, name: str | None, client_id: str = "") -> Client:
-        client = Client(self.broker, self.pki, name, client_id)
+    def client(self, name: str | None, client_id: str = "", *, will: str = "", keep: bool = False) -> Client:
+        client = Client(self.broker, self.pki, name, client_id, will=will, keep=keep)
         self._clients.append(client)
         return client
 
@@ -171,6 +193,56 @@ def test_the_certificate_alone_decides_the_client_id(city: City) -> None:
     twin = city.client("pump-12", client_id="something-else").up()
     assert owner.disconnects.get(timeout=WAIT_S) >= 0x80  # the common name is the client id
     assert twin.publish("iccc/v1/pump-12/up/state")
+
+
+def test_what_is_retained_of_a_site_is_not_shown_to_another(city: City) -> None:
+    owner = city.client("pump-20").up()
+    assert owner.publish("iccc/v1/pump-20/up/birth", b"keys and cameras", retain=True)
+    assert city.client("iccc-console").up().publish("iccc/v1/pump-20/dn/config", b"policy", retain=True)
+    for name in ("pump-21", "pump-20.av"):
+        stranger = city.client(name).up()
+        for pattern in ("iccc/v1/pump-20/up/birth", "iccc/v1/pump-20/dn/config"):
+            stranger.subscribe(pattern)
+        assert stranger.hears_nothing()
+
+
+def test_a_last_will_cannot_speak_for_another_site(city: City) -> None:
+    console = city.client("iccc-console").up().subscribe("iccc/v1/+/up/state")
+    liar = city.client("pump-22", will="iccc/v1/pump-23/up/state")
+    if liar.connects.get(timeout=WAIT_S) == 0:
+        liar.vanish()
+    city.client("pump-24", will="iccc/v1/pump-24/up/state").up().vanish()
+    assert console.messages.get(timeout=WAIT_S) == ("iccc/v1/pump-24/up/state", b"offline")
+    assert console.hears_nothing()
+
+
+def test_commands_that_wait_for_a_sleeping_box_do_not_go_to_a_thief_of_its_name(city: City) -> None:
+    city.client("pump-25", keep=True).up().subscribe("iccc/v1/pump-25/dn/#").close()
+    assert city.client("iccc-console").up().publish("iccc/v1/pump-25/dn/command", b"while asleep")
+    thief = city.client("pump-26", client_id="pump-25", keep=True).up()
+    assert thief.hears_nothing()
+    owner = city.client("pump-25", keep=True).up()
+    assert owner.messages.get(timeout=WAIT_S)[1] == b"while asleep"
+
+
+def test_the_media_certificate_neither_evicts_nor_hears_its_own_site(city: City) -> None:
+    owner = city.client("pump-27").up().subscribe("iccc/v1/pump-27/dn/#")
+    media = city.client("pump-27.av", client_id="pump-27").up().subscribe("iccc/v1/pump-27/dn/#")
+    assert city.client("iccc-console").up().publish("iccc/v1/pump-27/dn/command", b"for the box")
+    assert owner.messages.get(timeout=WAIT_S)[1] == b"for the box"
+    assert media.hears_nothing()
+    assert owner.disconnects.empty()
+
+
+def test_a_certificate_for_the_name_of_all_groups_commands_nobody(city: City) -> None:
+    """No site may be called so; wildcards and slashes no certificate of ours can carry (test_pki.py)."""
+    odd = city.client("all").up()
+    odd.subscribe("iccc/v1/pump-28/dn/#").subscribe("iccc/v1/+/up/#")
+    assert not odd.publish("iccc/v1/pump-28/up/state")
+    assert not odd.publish("iccc/v1/all/pumps/command")
+    assert city.client("iccc-console").up().publish("iccc/v1/pump-28/dn/command", b"x")
+    assert city.client("pump-28").up().publish("iccc/v1/pump-28/up/event", b"x")
+    assert odd.hears_nothing()
 
 
 def test_no_certificate_no_connection(city: City) -> None:
