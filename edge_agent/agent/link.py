@@ -152,6 +152,7 @@ class LinkDesk:
                 "dropped": control.dropped,
                 "live": media.live,
                 "playback": media.playback,
+                "clips": media.clips,
                 "media_connected": media.connected,
                 "dropped_records": media.dropped,
             }

@@ -65,6 +65,7 @@ class MediaStats:
     connects: int
     live: int
     playback: int
+    clips: int
     dropped: int  # records that missed their deadline, since start
 
 
@@ -173,9 +174,11 @@ class MediaLink:
 
     def stats(self) -> MediaStats:
         viewings = self._viewings
-        live = sum(v.kind is MediaKind.LIVE for v in viewings)
+        kinds = [viewing.kind for viewing in viewings]
+        live, playback = kinds.count(MediaKind.LIVE), kinds.count(MediaKind.PLAYBACK)
+        clips = kinds.count(MediaKind.CLIP)
         dropped = self._dropped + sum(v.dropped for v in viewings)
-        return MediaStats(self._connected, self._link.connects, live, len(viewings) - live, dropped)
+        return MediaStats(self._connected, self._link.connects, live, playback, clips, dropped)
 
     # Called by the link, in its thread.
 

@@ -104,6 +104,7 @@ def test_what_somebody_watches_goes_first(media: Media) -> None:
 def test_a_third_clip_is_refused(media: Media) -> None:
     for _ in range(MAX_CLIPS):
         start(media)
+    assert (media.link.stats().clips, media.link.stats().playback) == (MAX_CLIPS, 0)
     with pytest.raises(UplinkError, match="clips"):
         start(media)
 
