@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -13,6 +14,7 @@ from edge_agent.capture import picture_wire as wire
 from edge_agent.errors import EdgeAgentError, FormatError
 
 COMMAND = (sys.executable, "-m", "edge_agent.capture.decode")
+NICE = 10  # footage goes before pictures of it, above all in the second after a start
 START_S = 30.0  # importing OpenCV takes a Pi with a cold card many seconds
 
 
@@ -38,6 +40,8 @@ class DecodeChild:
             )
         except OSError as error:
             raise ChildLost(f"the decode process cannot be started: {error}") from error
+        with contextlib.suppress(OSError):  # it may be over already; a filter may forbid the call
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
