@@ -22,6 +22,9 @@ from edge_agent.uplink.probe_reach import ProbeFailed, Reached, reach
 
 ROUND_TRIPS = 10
 PAUSES_S = (15.0, 30.0, 60.0, 120.0, 300.0)
+FIREWALL = (
+    "see the steps below; if all are good, the service's own firewall lacks the broker: install --allow"
+)
 Tell = Callable[[Step], None]
 
 
@@ -115,7 +118,7 @@ class LinkDoctor:
             self._say(Step("agent", State.GOOD, f"runs and is connected to {link['broker']}"))
         else:
             told = f"runs and is not connected: {link['reason'] or 'no broker reached yet'}"
-            self._say(Step("agent", State.NOTE, told, "see the steps below"))
+            self._say(Step("agent", State.NOTE, told, FIREWALL))
 
     def _clock_step(self) -> None:
         trust = self._clock.now().trust

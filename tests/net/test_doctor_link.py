@@ -175,6 +175,15 @@ def test_a_viewer_who_comes_ends_the_measurement(shop: Shop) -> None:
     assert "somebody began to watch" in report.steps[-1].sentence
 
 
+def test_an_agent_that_is_cut_off_on_a_good_line_points_at_its_own_firewall(shop: Shop) -> None:
+    down = {"link": {"up": False, "broker": "", "reason": "timed out"}, "cameras": []}
+    report = shop.examine(Asked(seconds=1, budget_bytes=100_000), status=[down])
+
+    assert "not connected: timed out" in _step(report, "agent").sentence
+    assert "service's own firewall" in _step(report, "agent").next
+    assert report.figures["goodput_kbps"] > 0
+
+
 def test_nothing_is_measured_while_somebody_watches(shop: Shop) -> None:
     report = shop.examine(status=[_status(True)])
 
