@@ -287,7 +287,7 @@ class Incidents:
         if incident.told.scope is Scope.RECORDER and incident.verdict in AWAY:
             incident.waiting = True
             clock = self._world.site.clocks.get(incident.recorder)
-            if clock is None or clock.at.boot_ns < back.boot_ns:
+            if clock is None or clock.started_us is None or clock.at.boot_ns < back.boot_ns:
                 self._world.deadlines.set(f"word:{incident.id}", self._world.after(WORD_S))
                 return
         self._finish(incident)

@@ -207,7 +207,8 @@ class NightWatch:
     def _clock_told(self, signal: DeviceClock) -> None:
         step_s = self._world.site.clock_told(signal)
         box.recorder_clock(self._incidents, signal, step_s)
-        self._incidents.told_its_start(signal.recorder)
+        if signal.started_us is not None:
+            self._incidents.told_its_start(signal.recorder)
 
     # The box.
 
