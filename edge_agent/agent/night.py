@@ -27,6 +27,7 @@ from edge_agent.health.signals import (
     Signal,
     StreamFlows,
     StreamPulse,
+    StreamSilent,
     WorkAnnounced,
 )
 from edge_agent.health.watch import NightWatch
@@ -89,6 +90,8 @@ class NightDesk:
     def observe(self, signal: Signal) -> None:
         if not self._condenser.keep(signal):
             return
+        if isinstance(signal, StreamSilent):  # before it is called dark: is there mains, has our port a link?
+            self._owner.parts.probes.hurry()
         self._file.note(signal_log.encode(signal, self._watch.now_ns), signal.at.wall_us)
         for decision in self._watch.observe(signal):
             self._carry_out(decision)
