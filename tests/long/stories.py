@@ -4,13 +4,14 @@ Six shops live at once, each in five network namespaces of its own, and each thr
 Settable clocks of the box are left to the stories at signal level (tests/health): it has no seam for them.
 
     python tests/long/stories.py                 all of them
-    python tests/long/stories.py --only router   those with a word in their name, in one shop a kind
+    python tests/long/stories.py --only router   those whose name this expression finds
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,10 +39,10 @@ PASSES = 70.0  # seconds that a story takes apart from its own steps
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="stories with this in their name")
+    parser.add_argument("--only", default="", help="stories whose name this expression finds")
     parser.add_argument("--shop", type=int, help="(internal) live through the stories of this shop")
     options = parser.parse_args()
-    chosen = tuple(story for story in STORIES if options.only in story.name)
+    chosen = tuple(story for story in STORIES if re.search(options.only, story.name))
     shops = share_out(chosen)
     if options.shop is not None:
         live(options.shop, shops[options.shop])
@@ -55,7 +56,7 @@ def share_out(stories: tuple[Story, ...]) -> list[list[Story]]:
     """Every shop its stories: those that not every shop can play first, then to the least busy one."""
     shops: list[list[Story]] = [[] for _ in KINDS]
     busy = [0.0] * len(KINDS)
-    choosy = sorted(stories, key=lambda story: (story.night is None) + (story.ups is None))
+    choosy = sorted(stories, key=lambda story: (story.last, (story.night is None) + (story.ups is None)))
     for story in choosy:
         fitting = [
             i for i, (night, ups) in enumerate(KINDS)
@@ -105,6 +106,8 @@ def report(chosen: tuple[Story, ...], outcomes: list[Outcome], took_s: float) ->
         print(f"{told.name:{width}}  {right}  {seconds:>8}{flags}  {told.verdicts}")
         for wrong in told.wrongs:
             print(f"{'':{width}}    {wrong}")
+        for line in told.history:
+            print(f"        {line}")
     right, late = sum(o.right for o in outcomes), sum(o.late for o in outcomes)
     accused, lost = sum(o.accuses for o in outcomes), len(chosen) - len(outcomes)
     print(

@@ -50,6 +50,7 @@ class Story:
     that stands once all is well again. `fell`: the cameras that must be called dark or unusable, no others;
     or how many, where chance chooses.
     `quiet_s`: how long nothing may be told. `later`: judged from what the mirror holds after the mending.
+    `last`: the shop is not well again before its day is over.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Story:
     quiet_s: float = 0.0
     later: bool = False
     planned: bool = False
+    last: bool = False
     ups: bool | None = None
     night: bool | None = None
 
@@ -78,6 +80,7 @@ class Outcome:
     late: bool = False
     accuses: bool = False
     wrongs: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)  # all that was told, where something was wrong
 
     @property
     def right(self) -> bool:
@@ -98,7 +101,7 @@ def play(story: Story, world: World) -> Outcome:
     during = list(newest(world.heard(began)).values())
     for act in story.mend:
         act(world)
-    settled = world.wait(lambda: _settled(world, began_us), SETTLE_S)
+    settled = story.last or world.wait(lambda: _settled(world, began_us), SETTLE_S)
     if not settled:
         outcome.wrongs.append(f"not well again: {world.states()}")
     _judge(story, outcome, world.heard(began), during, world.mirrored(began_us), began_us)
@@ -162,6 +165,8 @@ def _judge(
         outcome.late = outcome.seconds is None or outcome.seconds > story.within_s
     if story.planned and heard:
         outcome.wrongs.append("raised an alarm for announced work")
+    if outcome.wrongs:
+        outcome.history = [_line(kind, leaf) for kind, leaf in mirrored]
     said = [e["says"] for _, leaf in mirrored for e in leaf.get("evidence", ())]
     outcome.accuses = any(ACCUSING.search(text) for text in said)
 
@@ -200,3 +205,10 @@ def first_word(heard: list[tuple[float, str, dict[str, Any]]]) -> float | None:
 
 def _word(leaf: dict[str, Any]) -> str:
     return f"{leaf['verdict']} ({leaf['scope']}, {len(leaf['cameras'])})"
+
+
+def _line(kind: str, leaf: dict[str, Any]) -> str:
+    who = leaf["camera"] if kind == "camera" else f"{leaf['incident']} {leaf['step']} {leaf['cameras']}"
+    says = [e["says"] for e in leaf.get("evidence", ())]
+    state, scope = leaf.get("state", ""), leaf.get("scope", "")
+    return f"{kind} {who} {state}{scope} since {leaf['since']} {leaf.get('verdict')} {says}"

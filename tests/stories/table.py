@@ -123,8 +123,8 @@ CAMERA_STORIES = (
         (CHANNELS_WELL,), (LOST, SLATE), PACKETS_S, by_s=90, true_s=50, fell=TWO,
     ),
     Story(
-        "announced work on a camera", ((0, work(30)), (1, channel(2, "off")), (20, WELL), (28, work(0))), (),
-        (Told("camera_lost", "camera", 1),), quiet_s=30, fell=ONE, planned=True,
+        "announced work on a camera", ((0, work(30)), (1, channel(2, "off")), (15, WELL), (38, work(0))), (),
+        (Told("camera_lost", "camera", 1),), quiet_s=40, fell=ONE, planned=True,
     ),
 )  # fmt: skip
 
@@ -167,8 +167,8 @@ DVR_STORIES = (
             plug("dvr", False), mend=(wait(15), plug("dvr", True)), then="dvr_reboot"),
     cut_off("DVR's cable pulled", "dvr_off|dvr_off_mains_present", plug("dvr", False),
             mend=(plug("dvr", True),), then="dvr_unreachable", never="dvr_reboot"),
-    cut_off("the password was changed", "login_refused", lambda w: w.password("other-Pump-43"),
-            mend=(lambda w: w.password(),), then="login_refused", never="all_cameras_off|camera_lost"),
+    cut_off("the password was changed", "login_refused", lambda w: w.password("other-Pump-43"), mend=(),
+            then="login_refused", never="all_cameras_off|camera_lost", last=True),  # locked for 45 minutes
     Story("two of three refused, session limit",
           ((0, device(session_limit=1)), (0, lambda w: w.act("cut"))), (device(session_limit=0),),
           (Told("stream_refused", "recorder", 2),), PACKETS_S, fell=2, never="all_cameras_off|camera_lost"),

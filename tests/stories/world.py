@@ -80,6 +80,8 @@ class World:
                     host=DVR, interface="none", serial=uuid.uuid4().hex[:10],
                 )  # fmt: skip
                 undo.enter_context(self._dvr)
+            for picture in ("black", "slate", "on"):  # encoded once, before anybody waits for it
+                self.channels(mode=picture)
             self.agent = self._child("agent", self._agent_command())
             with self.wiring.at("box"):
                 if self._with_ups:
