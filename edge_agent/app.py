@@ -127,6 +127,7 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         {role: config.ring.directory / role.value for role in rings},
         live={role: ring.open_index for role, ring in rings.items()},
     )
+    uplink = _uplink(config, clock, inbox, box, ledger)
     return Parts(
         config=config,
         clock=clock,
@@ -148,10 +149,10 @@ def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
         finder=Finder(config, clock, inbox, lockouts.lockouts),
         events=EventPool(clock, inbox, lockouts.lockouts),
         reach=Reach(clock, inbox, config.watch.knock_s),
-        probes=_probes(config, clock, inbox),
+        probes=_probes(config, clock, inbox, uplink),
         device_clocks=DeviceClocks(clock, inbox, lockouts.lockouts, every_s=config.watch.device_clock_s),
         chores=Chores(clock, inbox),
-        uplink=_uplink(config, clock, inbox, box, ledger),
+        uplink=uplink,
         notifier=notifier,
         alive=AliveFile(config.state.directory, boot_id),
         host=HostProbe(config.ring.directory),
@@ -242,7 +243,7 @@ def _start(parts: Parts, config: Config) -> None:
     supervisor.start(ControlSocket(config.control_socket, parts.inbox.put, parts.clock))
 
 
-def _probes(config: Config, clock: Clock, inbox: BoundedInbox) -> Probes:
+def _probes(config: Config, clock: Clock, inbox: BoundedInbox, uplink: Uplink | None) -> Probes:
     brokers = config.uplink.brokers if config.uplink.enabled else ()
     where = urlsplit(brokers[0]) if brokers else None
     return Probes(
@@ -252,6 +253,7 @@ def _probes(config: Config, clock: Clock, inbox: BoundedInbox) -> Probes:
         (where.hostname or "", where.port or MQTTS_PORT) if where else None,
         power_every_s=config.watch.power_s,
         net_every_s=config.watch.net_s,
+        returned=uplink.control.kick if uplink else lambda: None,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from threading import Event
 
 from edge_agent.clock import Clock
@@ -84,7 +85,11 @@ class PowerProbe:
 
 
 class Probes:
-    """Worker. `broker` is (host, port), None when no command centre is configured."""
+    """Worker. `broker` is (host, port), None when no command centre is configured.
+
+    `returned` is called, in this thread, when the box's own way out is back: port, router or name service.
+    Not when the broker is: then a city would knock at it in one second.
+    """
 
     name = "probes"
 
@@ -97,7 +102,9 @@ class Probes:
         *,
         power_every_s: float = POWER_EVERY_S,
         net_every_s: float = NET_EVERY_S,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
+        self._returned = returned
         self._clock = clock
         self._inbox = inbox
         self._power = power_probe
@@ -135,7 +142,16 @@ class Probes:
                 hurried = now < self._hurried_until
                 self._net_due = now + (min(NET_SOON_S, self._net_every_s) if hurried else self._net_every_s)
                 self._ask_net()
+            self._watch_port(now)
             stop.wait(LOOK_EVERY_S)
+
+    def _watch_port(self, now: float) -> None:
+        """A cable that is put back is seen at once, not at the next round of questions."""
+        before = self._before
+        if before is not None and before.carrier is False and net.carrier(self._interface):
+            self._before = replace(before, carrier=True)
+            self._net_due = now
+            self._returned()
 
     def _ask_power(self) -> None:
         found = self._power.read()
@@ -147,6 +163,8 @@ class Probes:
         before, self._before = self._before, fact
         if before is not None and _reach(before) != _reach(fact):
             self.hurry()
+            if _is_back(before, fact):
+                self._returned()
         self._inbox.put(fact)
 
     def _look(self) -> NetProbed:
@@ -175,3 +193,8 @@ class Probes:
 
 def _reach(fact: NetProbed) -> tuple[bool | None, ...]:
     return fact.carrier, fact.gateway, fact.dns, fact.broker
+
+
+def _is_back(before: NetProbed, fact: NetProbed) -> bool:
+    pairs = zip(_reach(before)[:3], _reach(fact)[:3], strict=True)
+    return any(old is False and new for old, new in pairs)

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+import pytest
+
 from edge_agent.agent.probes import NetProbed, PowerProbe, Probes
 from edge_agent.clock import ManualClock, SystemClock
 from edge_agent.events import BoundedInbox
+from edge_agent.host import net
 
 
 @contextmanager
@@ -48,6 +51,23 @@ def test_while_our_own_link_is_up_nobody_knocks() -> None:
         probes.link(up=True)
         fact = next_net(inbox)
         assert (fact.dns, fact.broker) == (None, True)
+
+
+def test_a_cable_put_back_ends_the_wait_for_the_next_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged, returned, stop, inbox, clock = Event(), Event(), Event(), BoundedInbox(), SystemClock()
+    monkeypatch.setattr(net, "default_route", lambda _table: net.Route("lan", "192.0.2.1"))
+    monkeypatch.setattr(net, "carrier", lambda _interface: plugged.is_set())
+    monkeypatch.setattr(net, "router_answers", lambda _address: False)
+    probes = Probes(clock, inbox, PowerProbe(clock, "off"), None, net_every_s=30.0, returned=returned.set)
+    thread = Thread(target=probes.run, args=(stop, lambda: None), daemon=True)
+    thread.start()
+    assert next_net(inbox).carrier is False
+    assert not returned.is_set()
+    plugged.set()
+    assert returned.wait(5)
+    assert next_net(inbox).carrier is True
+    stop.set()
+    thread.join(15)
 
 
 def test_without_a_command_centre_nothing_is_claimed_of_it() -> None:
