@@ -20,7 +20,7 @@ from edge_agent.seal.record import Record
 from edge_agent.supervisor import Beat
 from edge_agent.tap import Tap
 from edge_agent.uplink.clip import WINDOW
-from edge_agent.uplink.clip_session import ClipSession
+from edge_agent.uplink.clip_session import ALL_SENT, ClipSession
 from edge_agent.uplink.facts import ViewingEnded
 from edge_agent.uplink.link import TICK_S, Broker, Limits, Link, Outgoing
 from edge_agent.uplink.live import LiveSession
@@ -240,7 +240,8 @@ class MediaLink:
         return numbered
 
     def _outstanding(self, viewing: Viewing) -> int:
-        return sum(message.topic == viewing.topic for message in self._under_way.values())
+        under_way = (*self._under_way.values(), *self._again)
+        return sum(message.topic == viewing.topic for message in under_way)
 
     def _turn(self, viewing: Viewing) -> None:
         with self._lock:
@@ -263,7 +264,7 @@ class MediaLink:
         now = self._clock.monotonic()
         for viewing in self._viewings:
             reason = viewing.ended(now)
-            if reason:
+            if reason and not (reason == ALL_SENT and self._outstanding(viewing)):
                 self._end(viewing, reason)
             elif isinstance(viewing, LiveSession):
                 viewing.steer(now)

@@ -90,6 +90,18 @@ def test_no_more_than_a_window_is_unacknowledged(media: Media) -> None:
     assert media.link.next_message(window_open=True, room=True) is None
 
 
+def test_it_is_over_when_the_broker_has_every_part(media: Media) -> None:
+    session = start(media, source=iter(PARTS[:2]))
+    taken(media, 2)
+    until(lambda: session.ended(media.clock.monotonic()) == ALL_SENT)
+    media.link._wanted()
+    assert media.inbox.none(ViewingEnded, 0.05)
+    for token in (1, 2):
+        media.link.acknowledged(token)
+    media.link._wanted()
+    assert media.inbox.wait(ViewingEnded).records == 2
+
+
 def test_what_somebody_watches_goes_first(media: Media) -> None:
     clip = start(media)
     until(clip._ahead.full)
