@@ -16,8 +16,9 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
@@ -94,7 +95,7 @@ def play(order: wire.Order, out: BinaryIO) -> None:
         if name not in _PASSED_ON and name not in CONVERTED:
             raise Refused(Cause.UNPLAYABLE, f"the device sends {name}, which is not converted")
         send(out, description(stream, order))
-        for unit in units(container, stream, order):
+        for unit in units(container, stream, order, partial(sandbox.limit_cpu, CPU_S_PER_PICTURE)):
             send(out, unit)
     raise Refused(Cause.LOST, "the device ended the stream")
 
@@ -159,14 +160,19 @@ def description(stream: VideoStream, order: wire.Order) -> wire.Opened:
     return wire.Opened(_PASSED_ON[context.name], "", min(rate, 240.0), nals_of(context.extradata or b""))
 
 
-def units(container: InputContainer, stream: VideoStream, order: wire.Order) -> Iterator[wire.Unit]:
-    """The stream's pictures as they come, converted if need be."""
+def units(
+    container: InputContainer,
+    stream: VideoStream,
+    order: wire.Order,
+    guard: Callable[[], None] = lambda: None,
+) -> Iterator[wire.Unit]:
+    """The stream's pictures as they come, converted if need be; `guard` is called before each."""
     converted = stream.codec_context.name in CONVERTED
     converter = Converter(stream, order.max_fps, order.max_width) if converted else None
     begun = False
     for arrived in arrivals(container, stream):
         begun |= arrived.packet.is_keyframe
-        sandbox.limit_cpu(CPU_S_PER_PICTURE)
+        guard()
         if not begun:
             continue
         if converter is not None:

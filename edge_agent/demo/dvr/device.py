@@ -90,7 +90,7 @@ class Device:
                 self._onvif.http_port = self.http.port
 
     async def act(self, act: Act, channel: int | None = None, seconds: float = 0.0) -> None:
-        """`seconds` is how long a reboot takes; it goes on after this returns unless it is instant."""
+        """`seconds` is how long a reboot takes; the recorder is off when this returns, unless it is instant."""
         match act:
             case Act.CUT:
                 for session in self.recorder.sessions_of(channel):
@@ -101,16 +101,18 @@ class Device:
             case Act.DROP_SUBSCRIPTIONS:
                 self.events.drop_all()
             case Act.REBOOT:
-                self._rebooting = asyncio.create_task(self._reboot(min(seconds, LONGEST_REBOOT_S)))
-                if not seconds:
-                    await self._rebooting
+                off = asyncio.Event()
+                self._rebooting = asyncio.create_task(self._reboot(min(seconds, LONGEST_REBOOT_S), off))
+                await (off.wait() if seconds else self._rebooting)
 
-    async def _reboot(self, seconds: float) -> None:
+    async def _reboot(self, seconds: float, off: asyncio.Event) -> None:
         async with self._changing:
             if self.recorder.faults.device.off:
+                off.set()
                 return
             self.recorder.accounts.forget_nonces()
             self.switch_off()
+            off.set()
             await asyncio.sleep(seconds)
             await self.switch_on()
 
