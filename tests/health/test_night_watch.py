@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from edge_agent.clock import ManualClock
 from edge_agent.health import replay, signal_log
 from edge_agent.health.camera import DARK_AFTER_S
-from edge_agent.health.decisions import CameraTurned, Decision, Sight
+from edge_agent.health.decisions import CameraTurned, Decision, IncidentClosed, Sight, Verdict
 from edge_agent.health.replay import Replay
 from edge_agent.health.signals import (
     BoxStoodStill,
     CameraKnown,
     ClockStepped,
+    DeviceClock,
     DeviceSaid,
     HostKnocked,
     Mains,
@@ -90,6 +91,25 @@ def test_outage_begins_at_the_last_packet_not_when_it_was_noticed() -> None:
     clock.advance(DARK_AFTER_S - 5)
     (turn,) = turns(watch.advance(clock.now()))
     assert (turn.before, turn.state, turn.since) == (Sight.UP, Sight.DARK, last_packet)
+
+
+def test_a_recorders_time_of_day_does_not_stand_for_its_start() -> None:
+    clock = ManualClock()
+    watch = seeing(clock)
+    began = clock.now()
+    for role in BOTH:
+        watch.observe(silent(clock.now(), began, role))
+    clock.advance(20)
+    watch.observe(HostKnocked(clock.now(), "10.0.0.9", 554, True, True, "refused", refuses=True))
+    clock.advance(10)
+    told = watch.observe(flows(clock.now()))
+    told += watch.observe(DeviceClock(clock.now(), "dvr", 0.0, None))
+    clock.advance(5)
+    assert not [d for d in told if isinstance(d, IncidentClosed)]
+    started_us = clock.now().wall_us - 12_000_000
+    told = watch.observe(DeviceClock(clock.now(), "dvr", 0.0, started_us))
+    (closed,) = (d for d in told if isinstance(d, IncidentClosed))
+    assert closed.incident.cause.verdict is Verdict.DVR_REBOOT
 
 
 def test_a_late_call_decides_at_the_moment_that_was_due() -> None:
