@@ -90,7 +90,7 @@ class Device:
                 self._onvif.http_port = self.http.port
 
     async def act(self, act: Act, channel: int | None = None, seconds: float = 0.0) -> None:
-        """`seconds` is how long a reboot takes; the recorder is off when this returns, unless it is instant."""
+        """`seconds` is how long a reboot takes; when this returns the recorder is off, or back for none."""
         match act:
             case Act.CUT:
                 for session in self.recorder.sessions_of(channel):
