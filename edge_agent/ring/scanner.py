@@ -5,6 +5,7 @@ A worker of its own with low priority. It reads closed segments and writes index
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from threading import Event, get_native_id
@@ -43,7 +44,8 @@ class RingScanner:
         self._tries: dict[int, int] = {}
 
     def run(self, stop: Event, beat: Beat) -> None:
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)  # this thread only, on Linux
+        with contextlib.suppress(OSError):  # a filter may forbid the call; the scan matters more
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)  # this thread only, on Linux
         while not stop.is_set():
             self.scan_unread(stop, beat)
             beat()

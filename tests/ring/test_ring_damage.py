@@ -199,3 +199,18 @@ def test_noise_is_no_index_and_no_segment_header(noise):
         decode(noise)
     with pytest.raises(FormatError):
         SegmentHeader.parse(noise)
+
+
+def test_the_scan_goes_on_where_its_priority_cannot_be_lowered(bench, monkeypatch):
+    def refused(*_: int) -> None:
+        raise PermissionError("setpriority")
+
+    monkeypatch.setattr("os.setpriority", refused)
+    bench.record(bench.writer(segment_s=2), [bench.channel()], 5)
+    after = bench.writer()
+    after.cycle()
+    stop = Event()
+
+    _scanner(bench, after).run(stop, lambda: stop.set() if bench.ears.of(RingScanned) else None)
+
+    assert stop.is_set()

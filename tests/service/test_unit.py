@@ -35,6 +35,12 @@ def test_a_forbidden_call_is_refused_not_fatal() -> None:
     assert _service()["SystemCallErrorNumber"] == ["EPERM"]  # else numpy's mbind kills the agent at import
 
 
+def test_a_thread_may_lower_its_priority() -> None:
+    refused, allowed = _service()["SystemCallFilter"][-2:]
+    assert "@resources" in refused  # holds setpriority; what comes later overrules it
+    assert allowed == "setpriority"
+
+
 def test_proc_stays_readable_for_psutil_and_the_boot_id() -> None:
     assert "ProcSubset" not in _service()
 
