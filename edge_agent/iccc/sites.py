@@ -6,6 +6,7 @@ Times of the box (`since`) are its own; `heard_us` is this machine's clock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue, ValidationError
@@ -247,9 +248,20 @@ def _event(site: SiteView, message: Event, now_us: int) -> Step:
         site, _ = _camera(site, spoken, now_us)
     tone = _TONES.get(state, "none") if isinstance(state, str) else "none"
     text = told.text or told.detail.get("text")
-    words = text if isinstance(text, str) and text else told.kind.replace(".", " ").replace("_", " ")
+    words = text if isinstance(text, str) and text else _named(told.kind, told.detail)
     detail = cause if isinstance(cause, str) else ""
     return site, (FeedEntry(site.id, at_us, tone, words, detail, told.camera),)
+
+
+def _named(kind: str, detail: Mapping[str, JsonValue]) -> str:
+    """A fact that brings no sentence of its own."""
+    words, key = {"work": ("Planned work:", "reason"), "hold": ("Footage is held for", "case")}.get(
+        kind, ("", "")
+    )
+    value = detail.get(key)
+    if isinstance(value, str) and value:
+        return f"{words} {value[:128]}"
+    return kind.replace(".", " ").replace("_", " ")
 
 
 def _camera(site: SiteView, told: CameraState, now_us: int) -> Step:

@@ -81,6 +81,14 @@ def test_an_event_changes_the_camera_at_once_and_its_heartbeat_does_not_repeat_i
     assert box.entries[-1].tone == "bad"
 
 
+def test_a_fact_without_a_sentence_is_told_with_what_it_is_about() -> None:
+    box = Box()
+    box.birth()
+    for kind, detail in (("work", {"reason": "cleaning"}), ("hold", {"case": "4711/2026"}), ("hold", {})):
+        box.tell(box.stamper.event(messages.EventData(kind=kind, detail=detail), box.clock.now()))
+    assert box.words()[-3:] == ["Planned work: cleaning", "Footage is held for 4711/2026", "hold"]
+
+
 def test_a_change_that_only_a_heartbeat_tells_is_in_the_feed() -> None:
     box = Box()
     box.birth()

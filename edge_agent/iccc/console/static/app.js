@@ -58,7 +58,8 @@ function ordered() {
   return [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || a.name.localeCompare(b.name));
 }
 
-const darkIn = (site) => site.cameras.filter((camera) => camera.state === "dark").length;
+const NOT_SEEING = ["dark", "unusable"];
+const darkIn = (site) => site.cameras.filter((camera) => NOT_SEEING.includes(camera.state)).length;
 const upIn = (site) => site.cameras.filter((camera) => camera.state === "up").length;
 
 function draw(feedChanged) {
