@@ -105,8 +105,11 @@ class Probe:
         with _explained("round trip"):
             return [self.ask() for _ in range(count)]
 
-    def goodput(self, seconds: float, budget_bytes: int) -> Goodput:
-        """Fill the line as gently as live video would, for so long or until the budget is spent."""
+    def goodput(self, seconds: float, budget_bytes: int, kbps: float | None = None) -> Goodput:
+        """Fill the line as gently as live video would, for so long or until the budget is spent.
+
+        With `kbps` no more than that: what is lost then is not lost in a queue that we filled.
+        """
         before, sent = self._connection.segments(), 0
         samples = [(self._clock.monotonic(), before.acknowledged)]
         ends = samples[0][0] + seconds
@@ -114,7 +117,10 @@ class Probe:
             while self._clock.monotonic() < ends:
                 if sent >= budget_bytes and not self._connection.unacknowledged():
                     break
-                while (filled := self._fill(budget_bytes - sent)) > 0:
+                room = budget_bytes
+                if kbps is not None:
+                    room = min(room, round((self._clock.monotonic() - samples[0][0]) * kbps * 125))
+                while (filled := self._fill(room - sent)) > 0:
                     sent += filled
                 self._connection.pump(0.005)
                 self._check_refusal()
