@@ -27,6 +27,7 @@ from edge_agent.model import Instant
 
 GATHER_S = 2.0  # one revision for what comes in together
 GATHER_SLATES_S = 10.0  # pictures are looked at one camera after the other
+STARTING = (Verdict.ALL_CAMERAS_OFF, Verdict.UNDETERMINED)  # so a port that opens before its streams looks
 RISE_S = 120.0  # a recorder that starts answers long before it streams: its verdict waits for that
 WORD_S = 90.0  # after a return: the recorder is given that long to say since when it runs
 SURER = 10  # points of confidence worth a revision of their own
@@ -225,8 +226,9 @@ class Incidents:
 
     def _only_rising(self, incident: Open, ruling: Ruling) -> bool:
         """It was away and answers again, but streams nothing yet: it may be starting."""
-        away = incident.verdict in GONE
-        if not away or ruling.cause.verdict in GONE or ruling.cause.verdict is Verdict.POWER_CUT:
+        now_told = ruling.cause.verdict
+        away = incident.verdict in GONE or (incident.verdict is Verdict.DVR_REFUSES and now_told in STARTING)
+        if not away or now_told in GONE or now_told is Verdict.POWER_CUT:
             incident.risen_ns = None
             return False
         now_ns = self._world.now.boot_ns

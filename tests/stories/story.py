@@ -163,7 +163,9 @@ def _judge(
     outcome.seconds = None if story.later else first_word(heard)
     if story.within_s is not None:
         outcome.late = outcome.seconds is None or outcome.seconds > story.within_s
-    if story.planned and heard:
+    if story.planned and any(
+        leaf.get("step", leaf.get("state")) in ("opened", *BLIND) for _, _, leaf in heard
+    ):
         outcome.wrongs.append("raised an alarm for announced work")
     if outcome.wrongs:
         outcome.history = [_line(kind, leaf) for kind, leaf in mirrored]

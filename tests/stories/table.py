@@ -168,7 +168,7 @@ DVR_STORIES = (
     cut_off("DVR's cable pulled", "dvr_off|dvr_off_mains_present", plug("dvr", False),
             mend=(plug("dvr", True),), then="dvr_unreachable", never="dvr_reboot"),
     cut_off("the password was changed", "login_refused", lambda w: w.password("other-Pump-43"), mend=(),
-            then="login_refused", never="all_cameras_off|camera_lost", last=True),  # locked for 45 minutes
+            then="login_refused", never="all_cameras_off|camera_lost", last=True, ups=False),  # 45 minutes
     Story("two of three refused, session limit",
           ((0, device(session_limit=1)), (0, lambda w: w.act("cut"))), (device(session_limit=0),),
           (Told("stream_refused", "recorder", 2),), PACKETS_S, fell=2, never="all_cameras_off|camera_lost"),
