@@ -84,16 +84,23 @@ def note(device: Found) -> str:
 
 
 def _print_table(found: list[Found], notes: dict[str, str]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("address", "port", "maker", "name", "model", "endpoint or MAC", "note")
+    table = Table("address", "port", "maker", "name or model", "MAC or endpoint", box=box.SIMPLE_HEAD)
     for device in found:
         maker = device.maker or guess(device)
         port = str(device.port or "")
-        epr = device.epr or device.mac
-        table.add_row(device.address, port, maker, device.name, device.hardware, epr, notes[device.address])
-    Console().print(table)
+        called = device.hardware or device.name
+        table.add_row(device.address, port, maker, called, device.mac or device.epr)
+    for column in table.columns:
+        column.overflow = "fold"  # a MAC or model that is cut off cannot be compared with a label
+    console = Console(highlight=False)
+    console.print(table)
+    for address, text in notes.items():
+        if text:
+            console.print(f"{address}: {text}", markup=False)
 
 
 def guess(device: Found) -> str:
