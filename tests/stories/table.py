@@ -206,7 +206,7 @@ LINK_STORIES = (
           fell=ALL),
 )  # fmt: skip
 
-BOX_STORIES = tuple(  # told by the next run, which decides before it has its link: by the ledger, not an event
+BOX_STORIES = tuple(  # told by the next run before it has its link: by the ledger, not an event
     Story(name, steps, (), (Told(verdict, "box"),), quiet_s=20, later=True, never=never)
     for name, verdict, never, steps in (
         ("agent killed", "agent_killed", "", ((0, lambda w: w.kill_agent()), (8, restart))),
