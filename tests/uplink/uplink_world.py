@@ -292,6 +292,7 @@ class QuietBroker:
         self.port: int = self._listener.getsockname()[1]
         self.publishes: list[int] = []  # sizes
         self._ends: list[socket.socket] = []
+        self._guests: list[Thread] = []
         self._thread = Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -301,7 +302,8 @@ class QuietBroker:
         for end in self._ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        for thread in (self._thread, *self._guests):
+            thread.join(5)
 
     def _accept(self) -> None:
         while True:
@@ -309,10 +311,11 @@ class QuietBroker:
                 plain, _ = self._listener.accept()
             except OSError:
                 return
-            Thread(target=self._welcome, args=(plain,), daemon=True).start()
+            self._guests.append(Thread(target=self._welcome, args=(plain,), daemon=True))
+            self._guests[-1].start()
 
     def _welcome(self, plain: socket.socket) -> None:
-        with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as end:
+        with plain, suppress(OSError), self._context.wrap_socket(plain, server_side=True) as end:
             self._ends.append(end)
             self._serve(end)
 
