@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -32,3 +33,14 @@ def shared() -> Path:
 
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> None:
+    """What a test logs is heard, whatever a command that an earlier one ran in this process has muted."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.split(".")[0] == "edge_agent" and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)

@@ -35,6 +35,7 @@ class _Host:
     holders: set[StreamKey] = field(default_factory=set)  # connected or connecting
     playing: set[StreamKey] = field(default_factory=set)  # those that got packets
     held_until_s: dict[StreamKey, float] = field(default_factory=dict)
+    proven: int = 0  # so many played at once: as many again are no session too many
     limit: int | None = None
     learnt_s: float = 0.0
     promised_s: dict[StreamKey, float] = field(default_factory=dict)  # to a main stream, since then
@@ -87,11 +88,12 @@ class SessionBudget:
         """Packets come. If a sub was paused for it, the recorder's limit is known now."""
         at = self._of(host)
         at.playing.add(key)
+        at.proven = max(at.proven, len(at.playing))
         at.coming_s.pop(key, None)
         at.doubts.pop(key, None)
         at.held_until_s.pop(StreamKey(key.camera, Role.SUB), None)  # the input lives
         if at.room_made_s.pop(key, None) is not None and at.limit is None:
-            at.limit, at.learnt_s = len(at.holders), now_s
+            at.limit, at.learnt_s = max(len(at.holders), at.proven), now_s
 
     def refused(self, host: str, key: StreamKey, error: Exception, now_s: float) -> StreamKey | None:
         """`key` was turned away, and is no holder any more. Returns the sub that must give up its session."""
@@ -110,6 +112,8 @@ class SessionBudget:
         if key.role is Role.SUB:
             at.held_until_s[key] = now_s + HOLD_S
             return None
+        if isinstance(error, NeverPlayed) and len(at.playing) < at.proven:
+            return None  # an input that is off must not cost its neighbours their subs
         at.doubts[key] = at.doubts.get(key, 0) + 1
         tried_s = at.room_made_s.get(key)
         if at.doubts[key] < DOUBTS or (tried_s is not None and now_s - tried_s < RETRY_S[Role.SUB]):
