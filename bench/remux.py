@@ -16,7 +16,8 @@ from threading import Event
 from edge_agent import clock as clocks
 from edge_agent import config as configuration
 from edge_agent.agent.finder import camera_by_hand
-from edge_agent.app import SWITCH_INTERVAL_S, Sealing
+from edge_agent.agent.sealing import Sealing
+from edge_agent.app import SWITCH_INTERVAL_S
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.ports import Sealer
 from edge_agent.clock import SystemClock
