@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ from edge_agent.ledger.wire import Batch
 from edge_agent.uplink import messages, ulid
 
 CAMERAS = ("Forecourt", "Cash counter", "Entrance", "Store")
-EVENING = last_evening(IST, time.time_ns() // 1000)
+NOW_US = int(datetime(2026, 11, 21, 5, 0, tzinfo=UTC).timestamp()) * 1_000_000  # 10:30 in Aligarh
+EVENING = last_evening(IST, NOW_US)
 MORNING = EVENING + timedelta(days=1)
 
 
@@ -113,23 +113,22 @@ def fill(path: Path) -> None:
     store = LedgerStore(path)
     witness, mirror = (_role(name) for name in ("witness", "mirror"))
     ingest = Ingest(store, witness, mirror)
-    now_us = time.time_ns() // 1000
     for number, site in enumerate(FLEET):
         key = Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32)
         public = key.public_key().public_bytes_raw()
-        store.enrol(site.id, public, now_us)
+        store.enrol(site.id, public, NOW_US)
         entries = leaves_of(site)
         root = merkle.root([merkle.leaf_hash(entry) for entry in entries])
         head = Checkpoint(notes.origin_of(site.id, public), len(entries), root)
         note = str(notes.sign(head, public, key.sign))
-        ingest.on_ledger(site.id, Batch(0, tuple(entries), note).encode(), now_us)
-    ingest.notes_due(now_us + 600_000_000)
+        ingest.on_ledger(site.id, Batch(0, tuple(entries), note).encode(), NOW_US)
+    ingest.notes_due(NOW_US + 600_000_000)
     store.close()
 
 
 def tell(desk: Desk) -> None:
     """Births, and how the cameras are now."""
-    clock = ManualClock(wall_us=time.time_ns() // 1000)
+    clock = ManualClock(wall_us=NOW_US)
     for number, site in enumerate(FLEET):
         stamper = messages.Stamper(ulid.new(clock.wall_us))
         birth = messages.BirthData(

@@ -39,7 +39,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(mirror: Path) -> Iterator[Any]:
     desk = Desk(faults=False)
     fleet.tell(desk)
-    pages = NightPages(desk, mirror, {"school": "Education", "other": "Nagar Nigam"})
+    pages = NightPages(desk, mirror, {"school": "Education", "other": "Nagar Nigam"}, lambda: fleet.NOW_US)
     app = Starlette(routes=pages.routes(), middleware=[Middleware(Guard, user="", password="")])
     served = fleet.Served(app)
     yield served

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -36,11 +36,25 @@ FRESH_S = 60.0
 NO_MIRROR = "This console was not given the registrars' store (`mirror` in its configuration)."
 
 
-class NightPages:
-    """Read in threads, the store opened anew each time. The list is made at most once a minute."""
+def wall_clock_us() -> int:
+    return time.time_ns() // 1000
 
-    def __init__(self, desk: Desk, mirror: Path | None, departments: Mapping[str, str]) -> None:
+
+class NightPages:
+    """Read in threads, the store opened anew each time. The list is made at most once a minute.
+
+    `wall_us` tells the time: which night is the last one hangs on it, and turns at 06:15.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        mirror: Path | None,
+        departments: Mapping[str, str],
+        wall_us: Callable[[], int] = wall_clock_us,
+    ) -> None:
         self._desk = desk
+        self._wall_us = wall_us
         self._mirror = mirror
         self._departments = departments
         self._made: tuple[float, list[Visit], int, int] | None = None
@@ -61,7 +75,7 @@ class NightPages:
         found = await self._read(request, site)
         if isinstance(found, Response):
             return found
-        now_us = time.time_ns() // 1000
+        now_us = self._wall_us()
         own = sum(record.evening in found.own for record in found.records)
         source, hours = f"{own} of {len(found.records)} nights as the box recorded them", "the box's own"
         if own < len(found.records):
@@ -85,7 +99,7 @@ class NightPages:
     async def _read(self, request: Request, site: SiteView) -> kept.SiteNights | Response:
         if self._mirror is None:
             return PlainTextResponse(NO_MIRROR, 404)
-        now_us = time.time_ns() // 1000
+        now_us = self._wall_us()
         try:
             evenings = _evenings(request.query_params, site.zone, now_us)
         except ValueError:
@@ -125,19 +139,21 @@ class NightPages:
         if self._mirror is None:
             return PlainTextResponse(NO_MIRROR, 404)
         async with self._lock:
-            if self._made is None or time.time() - self._made[0] > FRESH_S:
+            now_us = self._wall_us()
+            if self._made is None or now_us / 1e6 - self._made[0] > FRESH_S:
                 places = {site.id: _place(site) for site in self._desk.sites()}
                 try:
-                    self._made = await asyncio.to_thread(_look, self._mirror, places, self._departments)
+                    self._made = await asyncio.to_thread(
+                        _look, self._mirror, places, self._departments, now_us
+                    )
                 except sqlite3.Error as error:
                     return PlainTextResponse(f"The store cannot be read: {error}", 503)
             return self._made
 
 
 def _look(
-    mirror: Path, places: Mapping[str, Place], departments: Mapping[str, str]
+    mirror: Path, places: Mapping[str, Place], departments: Mapping[str, str], now_us: int
 ) -> tuple[float, list[Visit], int, int]:
-    now_us = time.time_ns() // 1000
     nights: list[tuple[Place, NightRecord]] = []
     skipped = 0
     if not mirror.exists():
