@@ -95,6 +95,19 @@ def test_a_dead_input_costs_a_sub_one_pause_and_teaches_nothing() -> None:
     assert budget.limit(HOST) is None
 
 
+def test_an_input_that_went_off_costs_its_neighbours_no_sub() -> None:
+    """Four sessions played at once: the fourth cannot be one too many when it comes back as silence."""
+    budget = playing(main(1), sub(1), main(2), sub(2))
+    for key in (main(2), sub(2)):
+        budget.ended(HOST, key)
+
+    given_up = [budget.refused(HOST, main(2), NeverPlayed("silence"), 10.0 * n) for n in range(1, 30)]
+
+    assert not any(given_up)
+    assert budget.may_begin(HOST, sub(1), 300.0)
+    assert budget.limit(HOST) is None
+
+
 def test_a_main_stream_that_plays_in_a_subs_place_teaches_the_limit() -> None:
     budget = playing(main(1), sub(1))
     error = MaybeSessionLimit("403")
