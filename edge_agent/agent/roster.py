@@ -42,17 +42,18 @@ def admit(
 ) -> tuple[Roster, tuple[Camera, ...]]:
     """Give every seen camera its id and its configured name; disabled ones are left out.
 
-    A configured entry (recorder + channel) decides the id; else the id of last time; else the channel's
-    number if it is free, else the next free number.
+    A configured entry (recorder + channel) decides the id; else the id of last time, unless an entry claims
+    it for another camera; else the channel's number if it is free, else the next free number.
     """
     ids = dict(roster.ids)
+    claimed = {e.id for e in entries if e.channel is not None or e.url.get_secret_value()}
     admitted: list[Camera] = []
     for fresh in sorted(seen, key=lambda c: (c.recorder, c.channel or 0, c.uid)):
         camera = _recognised(fresh, ids, roster.last)
         entry = _entry_for(camera, entries)
         if entry is not None:
             ids[camera.uid] = entry.id
-        elif camera.uid not in ids:
+        elif ids.get(camera.uid, "") in {"", *claimed}:
             ids[camera.uid] = _free_id(camera.channel, {*ids.values(), *(e.id for e in entries)})
         if entry is None or entry.enabled:
             name = entry.name if entry and entry.name else camera.name
@@ -87,7 +88,8 @@ def _recognised(camera: Camera, ids: Mapping[str, str], last: Iterable[Camera]) 
 def _merged(last: Iterable[Camera], seen: list[Camera]) -> tuple[Camera, ...]:
     """What was seen replaces what was known; cameras by hand come from the configuration every time."""
     fresh = {c.id: _with_credentials(c, None) for c in seen if c.recorder}
-    kept = {c.id: c for c in last} | fresh
+    renamed = {c.uid for c in fresh.values()}
+    kept = {c.id: c for c in last if c.uid not in renamed} | fresh
     return tuple(kept[name] for name in sorted(kept))
 
 
@@ -100,7 +102,7 @@ def _with_credentials(camera: Camera, credentials: Credentials | None) -> Camera
 
 def _entry_for(camera: Camera, entries: tuple[CameraEntry, ...]) -> CameraEntry | None:
     for entry in entries:
-        by_hand = entry.url.get_secret_value() and entry.id == camera.id
+        by_hand = entry.url.get_secret_value() and entry.id == camera.id and not camera.recorder
         by_channel = entry.channel is not None and (entry.recorder or camera.recorder, entry.channel) == (
             camera.recorder,
             camera.channel,

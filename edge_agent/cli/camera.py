@@ -11,6 +11,7 @@ import typer
 from tomlkit.items import AoT
 
 from edge_agent import config as configuration
+from edge_agent.agent import roster
 from edge_agent.agent.finder import endpoint
 from edge_agent.cli.context import ConfigOption, JsonOption, config_path, load_config, print_json
 from edge_agent.cli.local import ask
@@ -43,13 +44,17 @@ def add(
     """Add a camera by hand to the configuration; comments in the file stay."""
     path = config_path(context, config)
     known = configuration.load(path)
-    camera_id = camera_id or _next_id({c.id for c in known.cameras})
+    elsewhere = {name for _, name in roster.load(known.state.directory / roster.NAME).ids}
+    if camera_id in elsewhere - {c.id for c in known.cameras}:
+        raise ConfigError([f"{camera_id} is a recorder's camera already; leave --id out for a free one"])
+    camera_id = camera_id or _next_id(elsewhere | {c.id for c in known.cameras})
     for address in filter(None, (url, sub_url)):
         endpoint(camera_id, address)
     text = _with_camera(path.read_text(encoding="utf-8"), camera_id, name, url, sub_url)
     configuration.parse(tomlkit.parse(text).unwrap(), str(path))
     _replace(path, text)
-    print(f"{camera_id} added to {path}; restart the agent to record it: systemctl restart edge-agent")
+    print(f"{camera_id} added to {path}; a running agent takes it over within seconds.")
+    print(f"Does it work? edge-agent camera test {camera_id}")
 
 
 def _next_id(taken: set[str]) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from edge_agent.agent import roster
 from edge_agent.agent.roster import Roster
 from edge_agent.config import CameraEntry
@@ -59,3 +61,18 @@ def test_roster_survives_a_restart_and_a_damaged_file_gives_ids_anew(tmp_path: P
     assert roster.load(path) == known
     path.write_text("{ torn", encoding="utf-8")
     assert roster.load(path) == Roster()
+
+
+def test_a_camera_by_hand_takes_its_id_from_a_recorders_camera_which_gets_another() -> None:
+    first, _ = roster.admit(Roster(), [seen(1), seen(2)], ())
+    entries = (CameraEntry(id="cam-01", url=SecretStr("rtsp://192.0.2.9/yard")),)
+    yard = Camera("cam-01", "url:cam-01", "yard", None, None)
+    again, cameras = roster.admit(first, [yard, *roster.remembered(first, {"dvr": None})], entries)
+    assert [(c.id, c.uid) for c in cameras] == [
+        ("cam-01", "url:cam-01"),
+        ("cam-03", "S1:1"),
+        ("cam-02", "S1:2"),
+    ]
+    settled, cameras = roster.admit(again, [seen(1), seen(2)], entries)
+    assert [c.id for c in cameras] == ["cam-03", "cam-02"]
+    assert [(c.id, c.uid) for c in settled.last] == [("cam-02", "S1:2"), ("cam-03", "S1:1")]

@@ -120,6 +120,17 @@ def test_a_camera_added_by_hand_keeps_comments_mode_and_the_other_camera(config:
     assert "p%40ss" not in done.stdout
 
 
+def test_a_camera_added_by_hand_never_gets_the_id_of_a_recorders_camera(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    seen = (("sn:dahua:X/1", "cam-02"), ("sn:dahua:X/2", "cam-03"))
+    roster.save(tmp_path / "state" / roster.NAME, roster.Roster(seen))
+    taken = edge_agent("camera", "add", "rtsp://192.0.2.8/x", "--id", "cam-02", "-c", str(config))
+    assert taken.returncode == 1
+    assert "cam-02 is a recorder's camera" in taken.stderr
+    done = edge_agent("camera", "add", "rtsp://192.0.2.8/x", "-c", str(config))
+    assert "cam-04 added" in done.stdout
+
+
 def test_a_bad_camera_url_changes_nothing(config: Path) -> None:
     before = config.read_bytes()
     done = edge_agent("camera", "add", "http://192.0.2.8/x", "-c", str(config))
