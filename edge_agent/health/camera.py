@@ -11,6 +11,7 @@ from edge_agent.model import Instant, Role
 
 DARK_AFTER_S = 10.0  # reconnects, IDR gaps and RTSP timeouts are shorter; a switch-off is not
 DARK_AFTER_NS = int(DARK_AFTER_S * 1e9)
+RELAPSE_S = 20.0  # a slate drawn anew repeats nothing for a picture or two: that is no sight yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class CameraWatch:
     sense: PictureSense = field(default_factory=PictureSense)
     incident: str = ""
     blind_since: Instant | None = None  # while packets come and show nothing
+    doubted: Instant | None = None  # since then nothing proves that it is blind, nor that it sees
     explained: Instant | None = None  # until then another incident explains why it was silent
 
     @classmethod
@@ -65,8 +67,9 @@ class CameraWatch:
 
     @property
     def words(self) -> list[StreamSilent]:
-        """What the client saw at the newest attempt of each silent stream."""
-        return [s.word for s in self.silences.values() if s.word is not None]
+        """What the client saw at the newest attempt of each silent stream, the newest last."""
+        said = [s.word for s in self.silences.values() if s.word is not None]
+        return sorted(said, key=lambda word: word.at.boot_ns)
 
     @property
     def reason(self) -> str:
@@ -78,6 +81,11 @@ class CameraWatch:
         self.flowing[signal.role] = signal
         self.explained = None
         self.silences.pop(signal.role, None)
+
+    def sees_again(self, now: Instant) -> bool:
+        """To ask while nothing proves any more that it is blind."""
+        self.doubted = self.doubted or now
+        return self.sense.shows_scene or now.boot_ns - self.doubted.boot_ns >= RELAPSE_S * 1e9
 
     def falls_silent(self, signal: StreamSilent) -> None:
         """A stream that was silent already keeps its older `since`: failed attempts do not move it."""

@@ -215,7 +215,7 @@ class Incidents:
         if self._world.site.carrier_lost is not None and incident.verdict in GONE:
             return  # knocks through a dead port tell nothing
         ruling = rule(groups.fallen_of(self._world, incident), self._world.site)
-        if self._only_rising(incident, ruling):
+        if self._only_rising(incident, ruling) or self._only_powered(incident):
             ruling = told
         other = self._shared(ruling)
         if other is not None and other is not incident:
@@ -238,6 +238,11 @@ class Incidents:
         name = f"revise:{incident.id}"
         self._world.deadlines.set(name, incident.risen_ns + int(RISE_S * 1e9))
         return True
+
+    def _only_powered(self, incident: Open) -> bool:
+        """One camera is back before the mains are: the others are still down for want of them."""
+        some_back = len(incident.active) < len(incident.members)
+        return some_back and incident.verdict is Verdict.POWER_CUT and self._world.site.on_battery is not None
 
     def _retell_states(self, incident: Open) -> None:
         """A camera is dark or unknown by whether the box itself could have seen it."""

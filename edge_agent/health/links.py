@@ -50,6 +50,8 @@ class Links:
             self._incidents.touch_all()
         elif not had_link and site.carrier_lost is None:
             self._incidents.parent_recovered(Verdict.LAN_DOWN, signal.at)
+            self._bad_since = None  # the way on is judged anew: it had no chance while the cable was out
+            self._world.deadlines.clear("net:")
         self._judge_link(signal)
 
     def due(self, what: str) -> None:

@@ -113,6 +113,11 @@ class PictureSense:
             return Opinion(self._since(small, hint), cause)
         return self._blackness(small)
 
+    @property
+    def shows_scene(self) -> bool:
+        """The newest picture is neither slate nor black; also where no picture was measured."""
+        return not self._repeats and not self._blacks
+
     def _slate_confidence(self, small: Pulse | None, hint: DeviceSaid | None) -> int:
         black = self._blacks >= 2 and hint is not None
         if self._repeats >= 2 and small is not None:

@@ -174,9 +174,12 @@ class NightWatch:
             return
         hint = self._world.site.hint(camera.place.recorder, camera.place.channel, VIDEO_LOSS)
         opinion = camera.sense.opinion(hint)
-        if opinion is None and camera.told is Sight.UNUSABLE:
-            self._incidents.returned(camera, self._world.now)
-        elif opinion is not None and camera.told is Sight.UP:
+        if opinion is None:
+            if camera.told is Sight.UNUSABLE and camera.sees_again(self._world.now):
+                self._incidents.returned(camera, self._world.now)
+            return
+        camera.doubted = None
+        if camera.told is Sight.UP:
             camera.since = max(opinion.since, camera.told_since, key=lambda at: at.boot_ns)
             camera.blind_since = camera.since
             self._incidents.fell(camera)

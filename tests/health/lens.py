@@ -16,6 +16,8 @@ def picture(sees: str, number: int, name: str, at: Instant, r: random.Random) ->
     match sees:
         case "slate":
             return PictureMeasured(at, name, 46.0, 12.0, 0.02, 18.0, 0.95, *still)
+        case "other_slate":
+            return PictureMeasured(at, name, 60.0, 14.0, 0.03, 18.0, 0.95, None, still[1])
         case "black_slate":
             return PictureMeasured(at, name, 18.0, 6.0, 0.01, 0.2, 0.97, *still)
         case "unlit":  # no light and no infrared: noise on black

@@ -54,7 +54,7 @@ class Shop:
 
     cameras: int = 4
     recorder: str = "dvr"  # empty: cameras of their own, without a recorder
-    lost: Literal["slate", "black_slate", "silent", "refused"] = "slate"
+    lost: Literal["slate", "other_slate", "black_slate", "silent", "refused"] = "slate"
     hints: bool = True  # its ONVIF events tell of signal loss
     tells_start: bool = True  # it says since when it runs
     ups: bool = False  # the box can tell mains from battery
@@ -203,7 +203,7 @@ class World:
     def _flows(self, cam: Cam) -> bool:
         if not (self.carrier and self.cable and cam.wire and self.dvr == "on" and self.service == "ok"):
             return False
-        return cam.signal or self.shop.lost in ("slate", "black_slate")
+        return cam.signal or self.shop.lost in ("slate", "other_slate", "black_slate")
 
     def _settle(self) -> None:
         for cam in self.cams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from shop import Shop
-from storyteller import Story, box_dies, box_starts, change, check, power_off, power_on, unplug
+from storyteller import Story, box_dies, box_starts, change, check, power_off, power_on, unplug, wires
 
 from edge_agent.health.decisions import Scope, Sight, Verdict
 from edge_agent.health.signals import Ended
@@ -37,6 +37,9 @@ STORIES = (
     Story("box cable pulled", Shop(), ((200, CARRIER_LOST), (900, CARRIER_BACK)), ((V.LAN_DOWN, BOX, 90),)),
     Story("box cable pulled, at night, sixteen cameras", Shop(cameras=16, scene="infrared"),
           ((200, CARRIER_LOST), (900, CARRIER_BACK)), ((V.LAN_DOWN, BOX, 90),)),
+    Story("box cable back, the broker a while later", Shop(),
+          ((200, CARRIER_LOST), (900, change(carrier=True, broker=False)), (912, change(broker=True))),
+          ((V.LAN_DOWN, BOX, 90),)),
     Story("box cable back, the recorder is not", Shop(),
           ((200, CARRIER_LOST), (400, power_off), (600, CARRIER_BACK)),
           ((V.LAN_DOWN, BOX, 90), (V.DVR_OFF, R, 65)), open=1),
@@ -49,6 +52,10 @@ STORIES = (
     Story("everything without power, the box on its own", Shop(ups=True),
           ((200, change(mains=False, carrier=False, dvr="off")),
            (900, change(mains=True, carrier=True)), (901, power_on)),
+          ((V.POWER_CUT, SITE, 80),)),
+    Story("everything without power, one camera is back before the mains are told", Shop(ups=True),
+          ((200, change(mains=False, carrier=False)), (201, wires(False, 2, 3)), (500, change(carrier=True)),
+           (520, wires(True, 2, 3)), (540, change(mains=True))),
           ((V.POWER_CUT, SITE, 80),)),
     Story("internet off", Shop(),
           ((200, change(internet=False)), (900, change(internet=True))), ((V.WAN_DOWN, LINK, 80),)),

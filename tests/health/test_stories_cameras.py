@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from shop import Shop
+from shop import Shop, World
 from storyteller import Story, check, light, plug, unplug, wires, work
 
 from edge_agent.health.decisions import IncidentOpened, IncidentRevised, Scope, Sight, Verdict
@@ -17,6 +19,11 @@ def flaps(*seconds: float, pause: float = 8.0) -> tuple[tuple[float, object], ..
     return tuple(step for s in seconds for step in ((s, wires(False)), (s + pause, wires(True))))
 
 
+def drawn_anew(world: World) -> None:
+    """The recorder's NO VIDEO picture is another one from now on."""
+    world.set(shop=replace(world.shop, lost="other_slate"))
+
+
 STORIES = (
     # One camera.
     Story("unplugged, slate", Shop(),
@@ -25,6 +32,9 @@ STORIES = (
           ((200, unplug(2)), (900, plug(2))), ((V.NO_SIGNAL_SLATE, CAMERA, 85),), within_s=45),
     Story("unplugged, slate, no hints", Shop(hints=False),
           ((200, unplug(2)),), ((V.NO_SIGNAL_SLATE, CAMERA, 85),), open=1, within_s=45),
+    Story("unplugged, slate, no hints, drawn anew later", Shop(hints=False),
+          ((200, unplug(2)), (305, drawn_anew)),
+          ((V.NO_SIGNAL_SLATE, CAMERA, 85),), open=1, within_s=45),
     Story("unplugged, slate, smart codec at night", Shop(hints=False, smart=True, scene=NIGHT),
           ((200, unplug(2)),), ((V.NO_SIGNAL_SLATE, CAMERA, 80),), open=1, within_s=45),
     Story("unplugged, slate, nothing decoded", Shop(measured=False),
