@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 DEFAULT_PORT = 8883
 USE_ANOTHER_SERVER, SERVER_MOVED = 0x9C, 0x9D
-MAX_REDIRECTS = 3  # in a row; then the configured order again: two brokers may point at each other
+MAX_REDIRECTS = 3  # without a connection that settled: two brokers may point at each other
 
 _REFERENCE = re.compile(r"(?:mqtts://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?/?")
 
@@ -64,11 +64,13 @@ class BrokerOrder:
         """How often every broker has failed since one lasted."""
         return max(0, self._failures - 1) // len(self._brokers)
 
-    def lost(self, *, steady: bool) -> None:
+    def lost(self, *, steady: bool, settled: bool = False) -> None:
         """The connection to `next` ended or never began. One that lasted forgets the failures before it:
-        the first broker, not the second, is tried after it."""
+        the first broker, not the second, is tried after it. Only one that settled forgets the redirects."""
+        if settled:
+            self._redirects = 0
         if steady:
-            self.begin_again()
+            self._failures, self._elsewhere = 0, None
         elif self._elsewhere is not None:
             self._elsewhere = None
         else:
@@ -78,17 +80,19 @@ class BrokerOrder:
         """The first broker is next."""
         self._failures, self._elsewhere, self._redirects = 0, None, 0
 
-    def redirected(self, reference: str) -> Broker | None:
-        """Follow a Server Reference: names divided by spaces, the first that is allowed. None: none is."""
-        if self._redirects >= MAX_REDIRECTS:
-            self._redirects = 0
-            return None
-        for word in reference.split():
-            broker = _parse_reference(word)
-            if broker is not None and broker.host.lower() in self._hosts and broker != self.next:
-                self._elsewhere = broker
-                self._redirects += 1
-                return broker
+    def redirected(self, reference: str, sender: Broker) -> Broker | None:
+        """Follow the Server Reference of the broker that was just `lost`: names divided by spaces, the first
+        that is allowed. None: the configured order goes on, and behind the sender, which wants us gone."""
+        if self._redirects < MAX_REDIRECTS:
+            for word in reference.split():
+                broker = _parse_reference(word)
+                if broker is not None and broker.host.lower() in self._hosts and broker != sender:
+                    self._elsewhere = broker
+                    self._redirects += 1
+                    return broker
+        self._redirects = 0
+        place = self._brokers.index(sender) if sender in self._brokers else 0
+        self._failures = max(self._failures, place + 1)
         return None
 
 

@@ -35,6 +35,7 @@ SILENT_PAUSE_S = (
     4.0  # where nothing answers, nobody is burdened by being asked; a line comes back unannounced
 )
 STEADY_S = 10.0  # a connection that lasts so long forgets the failures before it
+SETTLED_S = 600.0  # and this one the redirects: brokers that hand a box round soon run out of them
 FAREWELL_S = 1.0
 
 
@@ -187,6 +188,7 @@ class Link:
         self._transport = transport
         self._waker: Waker | None = None
         self._kicked = Event()
+        self._connected = False
         self._order = BrokerOrder(settings.brokers, settings.redirects)
         self._said = ""
         self.connects = 0
@@ -200,12 +202,18 @@ class Link:
             waker.wake()
 
     def kick(self) -> None:
-        """The network came up, or somebody waits: end the pause before the next attempt."""
-        self._kicked.set()
+        """The network came up, or somebody waits: end the pause before the next attempt.
+
+        One that comes while we are connected is forgotten: a broker's restart must not find a city whose
+        boxes all saved up their hurry.
+        """
+        if not self._connected:
+            self._kicked.set()
 
     def serve(self, owner: Owner, stop: Event, beat: Beat, wanted: Callable[[], bool] = lambda: True) -> None:
         """Stay connected until `stop` is set or the link is no longer `wanted`."""
         waker = self._waker = Waker()
+        self._kicked.clear()
         try:
             self._keep_serving(owner, waker, stop, beat, wanted)
         finally:
@@ -223,7 +231,8 @@ class Link:
                 self._serve_until_lost(owner, broker, waker, stop, beat, wanted)
             except LinkLost as lost:
                 lasted_s = self._clock.monotonic() - began
-                self._order.lost(steady=lasted_s > STEADY_S + self._settings.connect_timeout_s)
+                steady = lasted_s > STEADY_S + self._settings.connect_timeout_s
+                self._order.lost(steady=steady, settled=lasted_s > SETTLED_S)
                 self._pause_after(lost, broker, owner, stop, beat)
 
     def _serve_until_lost(
@@ -232,6 +241,8 @@ class Link:
         transport = self._transport(self._settings, broker, owner, self._clock, waker)
         try:
             limits = transport.open()
+            self._connected = True
+            self._kicked.clear()
             self.connects += 1
             self._said = ""
             log.info("%s: connected to %s", self._settings.client_id, broker)
@@ -246,6 +257,7 @@ class Link:
             if not stop.is_set() and wanted():
                 owner.link_down(f"{broker}: {self._order.preferred} answers again", None)
         finally:
+            self._connected = False
             self._carried_before = self.carried
             transport.close()
 
@@ -292,7 +304,7 @@ class Link:
 
     def _pause_after(self, lost: LinkLost, broker: Broker, owner: Owner, stop: Event, beat: Beat) -> None:
         """Full jitter (AWS Architecture Blog, 2015), so that a city does not return in one second."""
-        pause_s = random.uniform(0, self._longest_pause(lost))
+        pause_s = random.uniform(0, self._longest_pause(lost, broker))
         if str(lost) != self._said:
             log.warning("%s: %s: %s; trying again in %.1f s", self._settings.client_id, broker, lost, pause_s)
             self._said = str(lost)
@@ -306,16 +318,16 @@ class Link:
             self._kicked.wait(min(left, TICK_S))
         self._kicked.clear()
 
-    def _longest_pause(self, lost: LinkLost) -> float:
-        if lost.elsewhere and self._follow(lost.elsewhere):
+    def _longest_pause(self, lost: LinkLost, sender: Broker) -> float:
+        if lost.elsewhere and self._follow(lost.elsewhere, sender):
             return FIRST_PAUSE_S
         most = LONGEST_PAUSE_S if lost.answered else SILENT_PAUSE_S
         return min(FIRST_PAUSE_S * 2.0 ** min(self._order.rounds, 10), most)
 
-    def _follow(self, reference: str) -> bool:
-        broker = self._order.redirected(reference)
+    def _follow(self, reference: str, sender: Broker) -> bool:
+        broker = self._order.redirected(reference, sender)
         if broker is None:
-            log.warning("%s: sent to %.200r, which is not allowed", self._settings.client_id, reference)
+            log.warning("%s: sent to %.200r, and does not go there", self._settings.client_id, reference)
         else:
             log.info("%s: sent to %s", self._settings.client_id, broker)
         return broker is not None

@@ -77,28 +77,49 @@ def test_a_redirect_is_followed_only_to_hosts_of_the_configuration(
     reference: str, followed: Broker | None
 ) -> None:
     order = BrokerOrder((A, B), ["c.example"])
-    assert order.redirected(reference) == followed
-    assert order.next == (followed or A)
+    assert order.redirected(reference, A) == followed
+    assert order.next == (followed or B)
 
 
 @given(st.text(max_size=300))
 def test_no_reference_leads_to_a_stranger(reference: str) -> None:
     order = BrokerOrder((A, B))
-    order.redirected(reference)
+    order.redirected(reference, A)
     assert order.next.host.lower() in {"a.example", "b.example"}
 
 
-def test_two_brokers_that_point_at_each_other_are_left() -> None:
+@pytest.mark.parametrize("steady", [False, True])
+def test_brokers_that_point_at_each_other_are_left_for_the_others(steady: bool) -> None:
+    """Each keeps the box for a while first, or sends it on at once."""
+    third = Broker("c.example")
+    order, tried = BrokerOrder((A, B, third)), list[Broker]()
+    while third not in tried:
+        tried.append(order.next)
+        assert len(tried) < 10
+        order.lost(steady=steady)
+        order.redirected("b.example" if tried[-1] == A else "a.example", tried[-1])
+    assert tried[:4] == [A, B, A, B]  # a call and three redirects
+
+
+def test_a_connection_that_settled_forgets_the_redirects() -> None:
     order = BrokerOrder((A, B))
-    for _ in range(MAX_REDIRECTS):
-        assert order.redirected("b.example" if order.next == A else "a.example")
-    assert order.redirected("a.example b.example") is None
+    for _ in range(3 * MAX_REDIRECTS):
+        here = order.next
+        order.lost(steady=True, settled=True)
+        assert order.redirected("b.example" if here == A else "a.example", here)
+
+
+def test_a_broker_that_sends_us_where_we_do_not_go_is_not_the_next() -> None:
+    order = BrokerOrder((A, B))
+    order.lost(steady=True)
+    assert order.redirected("evil.example", A) is None
+    assert order.next == B
 
 
 def test_after_a_redirect_that_failed_the_configured_order_goes_on() -> None:
     order = BrokerOrder((A, B))
     order.lost(steady=False)
-    order.redirected("a.example:99")
+    order.redirected("a.example:99", A)
     order.lost(steady=False)
     assert order.next == B
 
