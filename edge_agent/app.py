@@ -253,7 +253,7 @@ def _probes(config: Config, clock: Clock, inbox: BoundedInbox, uplink: Uplink | 
         (where.hostname or "", where.port or MQTTS_PORT) if where else None,
         power_every_s=config.watch.power_s,
         net_every_s=config.watch.net_s,
-        returned=uplink.control.kick if uplink else lambda: None,
+        returned=uplink.kick if uplink else lambda: None,
     )
 
 

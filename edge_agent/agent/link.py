@@ -163,6 +163,8 @@ class LinkDesk:
     def _link_up(self, fact: LinkUp) -> None:
         self._up, self._reason, self._broker = True, "", fact.broker
         self._owner.parts.probes.link(up=True)
+        if self._uplink is not None:
+            self._uplink.media.kick()  # whoever watches need not wait out its own pause
         self._brief.forget()
         if self._ledger is not None:
             self._ledger.link_up(fact.at.boot_ns / 1e9)

@@ -42,6 +42,11 @@ class Uplink:
     media: MediaLink
     replicator: Replicator
 
+    def kick(self) -> None:
+        """The box's own way out is back: both connections are tried now. Any thread."""
+        self.control.kick()
+        self.media.kick()
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 LINGER_S = 30.0
 MAX_VIEWINGS = 16
 MAX_CLIPS = 2  # each reads the disk beside the recording
-_TURN = {MediaKind.LIVE: 0, MediaKind.PLAYBACK: 1, MediaKind.CLIP: 2}
+_TURN = {MediaKind.PLAYBACK: 1, MediaKind.CLIP: 2}
 
 
 class Viewing(Protocol):
@@ -114,7 +114,7 @@ class MediaLink:
             if isinstance(viewing, LiveSession) and (viewing.camera, viewing.role) == (camera, role):
                 joined = viewing.join(lease, lease_s)
                 if joined is not None:
-                    self._link.wake()
+                    self._hurry()
                     return joined
         session = LiveSession(self._site, camera, role, tap, self._clock, self._link.wake, smaller)
         started = session.join(lease, lease_s)
@@ -165,6 +165,7 @@ class MediaLink:
         return left
 
     def kick(self) -> None:
+        """The way out is back, or the command centre is: try to connect now. Any thread."""
         self._link.kick()
 
     @property
@@ -209,13 +210,30 @@ class MediaLink:
         log.warning("media: the broker refused a part on %s: %s", message.topic if message else "?", reason)
 
     def next_message(self, *, window_open: bool, room: bool) -> Outgoing | None:
-        """Live, playback, clips; among equals whoever was served longest ago. Nothing here is urgent."""
+        """Live, what a lost connection left, playback, clips; among equals whoever was served longest ago.
+
+        Nothing here is urgent.
+        """
         if not room:
             return None
         now = self._clock.monotonic()
+        viewings = self._viewings
+        live = self._next_of((v for v in viewings if v.kind is MediaKind.LIVE), now, window_open)
+        if live is not None:
+            return live
         if self._again and window_open:
             return self._sent(self._again.pop(0))
-        for viewing in sorted(self._viewings, key=lambda v: _TURN[v.kind]):
+        others = (v for v in viewings if v.kind is not MediaKind.LIVE)
+        return self._next_of(sorted(others, key=lambda v: _TURN[v.kind]), now, window_open)
+
+    def next_due(self) -> float | None:
+        return min((due for v in self._viewings if (due := v.next_due()) is not None), default=None)
+
+    def farewell(self) -> None:
+        return None
+
+    def _next_of(self, viewings: Iterable[Viewing], now: float, window_open: bool) -> Outgoing | None:
+        for viewing in viewings:
             if viewing.qos and not window_open:
                 return None
             if viewing.kind is MediaKind.CLIP and self._outstanding(viewing) >= WINDOW:
@@ -224,12 +242,6 @@ class MediaLink:
             if payload is not None:
                 self._turn(viewing)
                 return self._sent(Outgoing(viewing.topic, payload, qos=viewing.qos))
-        return None
-
-    def next_due(self) -> float | None:
-        return min((due for v in self._viewings if (due := v.next_due()) is not None), default=None)
-
-    def farewell(self) -> None:
         return None
 
     def _sent(self, message: Outgoing) -> Outgoing:
@@ -257,6 +269,11 @@ class MediaLink:
             viewing.close()
             raise UplinkError(f"{MAX_VIEWINGS} viewings already; stop one first")
         self._work.set()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Somebody waits for a picture."""
+        self._link.kick()
         self._link.wake()
 
     def _wanted(self) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from uplink_world import ONE, SITE, TWO, Center, Facts, Wire, records, running, until
+from uplink_world import ONE, SITE, TWO, Center, Facts, Wire, feed, records, running, until
 
 from edge_agent.clock import SystemClock
 from edge_agent.demo.pki import Pki
 from edge_agent.errors import RingError, UplinkError
 from edge_agent.model import Role
+from edge_agent.seal.record import Record
+from edge_agent.tap import Tap
 from edge_agent.uplink import topics
 from edge_agent.uplink.clip import WINDOW, ClipChanged, parse, payloads, survey
 from edge_agent.uplink.clip_session import ALL_SENT, ClipSession
@@ -111,6 +113,17 @@ def test_what_somebody_watches_goes_first(media: Media) -> None:
     until(lambda: playback._reader is not None and len(playback._reader._waiting) > 20)
     kinds = [topic.split("/")[4] for topic in taken(media, 16)]
     assert kinds[:10] == ["playback"] * 10
+
+
+def test_live_goes_before_what_a_lost_connection_left(media: Media) -> None:
+    start(media)
+    taken(media, WINDOW)
+    tap = Tap[Record]()
+    feed(tap, records(5))
+    media.link.start_live("cam-02", Role.SUB, tap, lease=TWO, lease_s=30)
+    media.link.link_up(Broker("nowhere"), Limits(1_000_000, 100))
+    kinds = [topic.split("/")[4] for topic in taken(media, 7 + WINDOW)]
+    assert kinds == ["live"] * 7 + ["clip"] * WINDOW
 
 
 def test_a_third_clip_is_refused(media: Media) -> None:
