@@ -88,7 +88,7 @@ def run(path: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with sole_owner(config.state.directory, config.ring.directory):
-        _run(build(config, SystemClock(ClockWatch()), notifier), ConfigWatch(path, config), stop)
+        _run(build(config, ClockWatch(), notifier), ConfigWatch(path, config), stop)
     return 0
 
 
@@ -102,14 +102,15 @@ def _run(parts: Parts, watch: ConfigWatch, stop: Event) -> None:
         _stop(parts, owner)
 
 
-def build(config: Config, clock: Clock, notifier: Notifier) -> Parts:
+def build(config: Config, watch: ClockWatch, notifier: Notifier) -> Parts:
     """Every part, connected, none started. Raises EdgeAgentError."""
+    clock = SystemClock(watch)
     inbox = BoundedInbox()
     box = BoxKey.load_or_create(config.box_key)
     boot_id, run_id = clocks.boot_id(), os.urandom(16)
     sealing = Sealing(config, box, boot_id)
     rings = _rings(config, clock, inbox, box, run_id) if sealing.possible else {}
-    ledger = _ledger(config, clock, inbox, box)
+    ledger = _ledger(config, clock, watch, inbox, box)
     sealing.beacon = lambda: ledger.acknowledged.beacon
     lockouts = LockoutFile(config.state.directory / lockout_file.NAME, box.sign)
     capture = CaptureLoop(
@@ -199,7 +200,9 @@ def _policy(config: Config, bounds: RingClass) -> RingPolicy:
     )
 
 
-def _ledger(config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey) -> LedgerWriter:
+def _ledger(
+    config: Config, clock: Clock, watch: ClockWatch, inbox: BoundedInbox, box: BoxKey
+) -> LedgerWriter:
     cosigners = None
     if config.keys.witness and config.keys.mirror:
         cosigners = Cosigners(
@@ -214,6 +217,7 @@ def _ledger(config: Config, clock: Clock, inbox: BoundedInbox, box: BoxKey) -> L
             clock=clock,
             inbox=inbox,
             cosigners=cosigners,
+            told_time=watch.told,
         )
     except OSError as error:
         where = config.state.directory / "ledger"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from edge_agent.model import ClockTrust, Instant
+
+CONFIRMED_WITHIN_S = 120.0  # ClockTrust.WITNESS: the wall clock is certainly not further off
+CONTRADICTED_BEYOND_S = 3600.0  # further off than this, not even NTP is believed
+SIGNED_TIME_HOLDS_S = 7 * 86_400.0  # a crystal of 50 ppm drifts 30 s in it
 
 
 class Clock(Protocol):
@@ -17,6 +23,42 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since boot, suspend included; for intervals and deadlines."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTime:
+    """What a signer elsewhere told of the time, held against our own boottime (seconds).
+
+    It signed at `time_s` (POSIX, whole seconds): not before `after_s`, because it signed what we made then,
+    and not after `before_s`, when its signature was here. Without `after_s` (we made it in an earlier run)
+    an old signature shown again would look the same, so it only tells what time it is at least.
+    """
+
+    time_s: int
+    after_s: float | None
+    before_s: float
+
+    @property
+    def precise(self) -> bool:
+        """Told closely enough to confirm a clock that is right."""
+        return self.after_s is not None and self.before_s - self.after_s < CONFIRMED_WITHIN_S
+
+    def confirms(self, wall_s: float, boot_s: float) -> bool:
+        """True when the wall clock is within CONFIRMED_WITHIN_S whatever of the possible is true."""
+        ahead_least, ahead_most = self._ahead(wall_s - boot_s)
+        fresh = boot_s - self.before_s < SIGNED_TIME_HOLDS_S
+        return fresh and ahead_least >= -CONFIRMED_WITHIN_S and ahead_most <= CONFIRMED_WITHIN_S
+
+    def contradicts(self, wall_s: float, boot_s: float) -> bool:
+        """True when the wall clock is off by more than CONTRADICTED_BEYOND_S in any case."""
+        ahead_least, ahead_most = self._ahead(wall_s - boot_s)
+        return ahead_least > CONTRADICTED_BEYOND_S or ahead_most < -CONTRADICTED_BEYOND_S
+
+    def _ahead(self, offset_s: float) -> tuple[float, float]:
+        """By how many seconds the wall clock is ahead of the signer's, at least and at most."""
+        most = offset_s - (self.time_s - self.before_s)
+        least = -math.inf if self.after_s is None else offset_s - (self.time_s + 1 - self.after_s)
+        return least, most
 
 
 class SystemClock:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_agent.clock import SignedTime
 from edge_agent.model import ClockTrust
+
+log = logging.getLogger(__name__)
 
 CACHE_S = 5.0
 STA_UNSYNC = 0x0040  # linux/timex.h
@@ -31,9 +35,12 @@ class _Timex(ctypes.Structure):
 
 
 class ClockWatch:
-    """Callable for `SystemClock(trust=...)`: NTP when the kernel says so, SAVED when plausible, else NONE.
+    """Callable for `SystemClock(trust=...)`; any thread may call.
 
-    The answer is kept for five seconds of boottime; any thread may call.
+    WITNESS while the newest signed time confirms the wall clock, else NTP when the kernel says so, SAVED when
+    plausible, else NONE. A clock that the signed time contradicts is SAVED whatever the kernel says: a time
+    server can be set up by anybody in the shop. The kernel's answer is kept for five seconds of boottime;
+    the clock is compared at every call, so that a step takes its trust along.
     """
 
     def __init__(
@@ -45,21 +52,35 @@ class ClockWatch:
         self._synchronized = synchronized or kernel_synchronized
         self._boottime = boottime
         self._wall = wall
-        self._known: tuple[float, ClockTrust] | None = None
+        self._asked: tuple[float, bool] | None = None
+        self._signed: SignedTime | None = None
 
     def __call__(self) -> ClockTrust:
-        now = self._boottime()
-        known = self._known
-        if known is not None and 0 <= now - known[0] < CACHE_S:
-            return known[1]
-        trust = self._ask()
-        self._known = (now, trust)
-        return trust
-
-    def _ask(self) -> ClockTrust:
-        if self._wall() < EARLIEST_PLAUSIBLE_S:
+        now, wall, signed = self._boottime(), self._wall(), self._signed
+        if wall < EARLIEST_PLAUSIBLE_S:
             return ClockTrust.NONE
-        return ClockTrust.NTP if self._synchronized() else ClockTrust.SAVED
+        if signed is not None and signed.confirms(wall, now):
+            return ClockTrust.WITNESS
+        if signed is not None and signed.contradicts(wall, now):
+            return ClockTrust.SAVED
+        return ClockTrust.NTP if self._kernel(now) else ClockTrust.SAVED
+
+    def told(self, signed: SignedTime) -> None:
+        """Take a signed time. One that could confirm nothing replaces none that can."""
+        known = self._signed
+        if known is not None and known.precise and not signed.precise:
+            return
+        wall, now = self._wall(), self._boottime()
+        if signed.contradicts(wall, now) and not (known and known.contradicts(wall, now)):
+            log.warning("the wall clock is over an hour off the command centre's; see `timedatectl`")
+        self._signed = signed
+
+    def _kernel(self, now: float) -> bool:
+        asked = self._asked
+        if asked is not None and 0 <= now - asked[0] < CACHE_S:
+            return asked[1]
+        self._asked = (now, self._synchronized())
+        return self._asked[1]
 
 
 def kernel_synchronized() -> bool:

@@ -44,11 +44,15 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A witness note whose signatures hold: our own on both checkpoints, theirs where pinned."""
+    """A witness note whose signatures hold: our own on both checkpoints, theirs where pinned.
+
+    `time_s` is the newest cosignature's clock, `witness_s` that of the witness's.
+    """
 
     witness: Checkpoint
     mirror: Checkpoint
     time_s: int
+    witness_s: int
     beacon: bytes
 
 
@@ -62,7 +66,7 @@ def read_note(note: WitnessNote, log_key: Verifier, cosigners: Cosigners) -> See
     ]
     newest = notes.cosignature(witness_note, cosigners.witness)
     beacon = hashlib.sha256(newest.value).digest() if newest else bytes(32)
-    return Seen(witness, mirror, max(times), beacon)
+    return Seen(witness, mirror, max(times), times[0], beacon)
 
 
 class Cursor:

@@ -7,17 +7,16 @@ that wait. Only what is synced is signed. Nothing is signed after a start before
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Event
 
 from edge_agent import clock as clocks
 from edge_agent import durable
-from edge_agent.clock import Clock
-from edge_agent.errors import FormatError, LedgerError
+from edge_agent.clock import Clock, SignedTime
+from edge_agent.errors import LedgerError
 from edge_agent.events import Inbox
-from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger.checkpoint import Checkpoint, Signer, Verifier
 from edge_agent.ledger.cursor import Acknowledged, Cosigners, Cursor, read_note
@@ -27,6 +26,7 @@ from edge_agent.ledger.leaf import Json
 from edge_agent.ledger.log import LedgerLog
 from edge_agent.ledger.queue import LeafQueue, Waiting
 from edge_agent.ledger.rollback import Own, Repair, Standing, assess
+from edge_agent.ledger.signed import OwnCheckpoint, SigningTimes
 from edge_agent.ledger.wire import Batch, Want, WitnessNote
 from edge_agent.supervisor import Beat
 
@@ -67,23 +67,28 @@ class LedgerWriter:
         inbox: Inbox,
         cosigners: Cosigners | None = None,
         boot: bytes | None = None,
+        told_time: Callable[[SignedTime], None] = lambda _: None,
         max_queue: int = MAX_QUEUE,
     ) -> None:
-        """Open or create it in `directory`. Raises `LedgerError` if it belongs to other keys, OSError."""
+        """Open or create it in `directory`. Raises `LedgerError` if it belongs to other keys, OSError.
+
+        `told_time` is called with what each note that holds tells of the time; it must not block.
+        """
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
         self._key = Verifier(origin, public)
         self._clock = clock
         self._inbox = inbox
         self._boot = boot if boot is not None else clocks.boot_id()
         self._cosigners = cosigners
+        self._told_time = told_time
         _claim(directory, self._key)
-        signed = self._last_signed()
-        self._file = LedgerFile(directory, signed)
+        self._own_checkpoint = OwnCheckpoint(directory, self._key)
+        self._file = LedgerFile(directory, self._own_checkpoint.load())
         self._signed = self._file.recovery.signed
         self._more = Condition()
         self._queue = LeafQueue(max_queue, self._more)
         self._state = _State()
+        self._signing_times = SigningTimes(self._file.size)
         self.log = LedgerLog(self._file, origin, public, sign, lambda: self._state.signing)
         self._cursor = Cursor(directory / "cosigned")
         if cosigners:
@@ -122,11 +127,11 @@ class LedgerWriter:
 
         Raises `LedgerError` or `OSError` when it cannot be read.
         """
-        first, signed = self._cursor.now.size, self._last_signed()
+        first, signed = self._cursor.now.size, self._own_checkpoint.load()
         if signed is None or signed.size <= first:
             return first, [], ""
-        text = (self._directory / "checkpoint").read_text(encoding="utf-8")
-        return first, self.log.entries(first, min(signed.size - first, MAX_TESTIMONY)), text
+        entries = self.log.entries(first, min(signed.size - first, MAX_TESTIMONY))
+        return first, entries, self._own_checkpoint.text()
 
     def open_want(self, payload: bytes) -> Want:
         """Read a `dn/want`. Raises `LedgerError` or `FormatError` unless the pinned mirror signed it."""
@@ -183,7 +188,9 @@ class LedgerWriter:
                 return None
             if Standing.BEHIND in standings:
                 return self._begin_repair(max(seen.witness, seen.mirror, key=lambda head: head.size))
-            self._cursor.move(note, seen, self._clock.monotonic())
+            now_s = self._clock.monotonic()
+            self._cursor.move(note, seen, now_s)
+            self._told_time(self._signing_times.time_of(seen, now_s))
             self._begin_signing()
             return None
 
@@ -257,16 +264,12 @@ class LedgerWriter:
         size = self._file.size
         checkpoint = ""
         if self._state.signing:
+            with self._more:
+                self._signing_times.signed(size, self._clock.monotonic())
             checkpoint = str(self.log.sign(size))
-            self._keep_checkpoint(checkpoint)
+            self._own_checkpoint.keep(checkpoint)
             self._signed, self._state.owes_checkpoint = size, False
         self._inbox.put(LedgerSynced(self._clock.now(), first, size, tuple(urgent), checkpoint))
-
-    def _keep_checkpoint(self, checkpoint: str) -> None:
-        try:
-            durable.replace(self._directory / "checkpoint", checkpoint.encode(), synced=False)
-        except OSError as error:  # the next one replaces it; recovery then recomputes more
-            log.warning("ledger: the checkpoint could not be kept: %s", error)
 
     def _keep_for_later(self, batch: list[Waiting], error: OSError) -> None:
         waiting = self._queue.put_back(batch)
@@ -289,6 +292,7 @@ class LedgerWriter:
             return
         with self._more:
             self._state.repair, self._state.repair_ready = None, False
+            self._signing_times = SigningTimes(repair.base + len(repair.adopted))
             self._begin_signing()
         log.warning("ledger: was rolled back to %d; adopted %d leaves", repair.base, len(repair.adopted))
         self._inbox.put(LedgerRepaired(self._clock.now(), repair.base, len(repair.adopted), len(again)))
@@ -329,16 +333,6 @@ class LedgerWriter:
         except LedgerError as error:
             log.error("ledger: %s; only its beginning is noted", error)
             return leaves_.encode(kind, {"cut": ascii(data)[:1024]}, now, self._boot)
-
-    def _last_signed(self) -> Checkpoint | None:
-        try:
-            text = (self._directory / "checkpoint").read_text(encoding="utf-8")
-            return notes.open_checkpoint(text, self._key)[0]
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError, FormatError, LedgerError) as error:
-            log.warning("ledger: the last checkpoint cannot be read, recomputing: %s", error)
-            return None
 
 
 def _claim(directory: Path, key: Verifier) -> None:

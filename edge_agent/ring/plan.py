@@ -14,6 +14,7 @@ from edge_agent.model import ClockTrust, Instant
 US = 1_000_000
 DAY_US = 86_400 * US
 STEP_US = 3600 * US
+ABSENCE_US = 2 * DAY_US  # a leap up to this is a night or a closed Sunday, if the command centre confirms it
 SUSPEND_NS = 24 * 3600 * 1_000_000_000
 MINUTE_NS = 60 * 1_000_000_000
 AGE_EVICTIONS_A_MINUTE = 2
@@ -67,29 +68,40 @@ class AgeGuard:
 
     `offset_us` is wall minus boottime as last seen; it moves only when the clock is stepped. `checked` says
     that the clock was compared with what earlier runs left: a box may wake up in another year, or be
-    restarted while it lives in one.
+    restarted while it lives in one. `leap_us` is the widest leap that suspends us now.
     """
 
     offset_us: int | None = None
     checked: bool = False
     suspended_until_ns: int = 0
+    leap_us: int = 0
     recent_ns: tuple[int, ...] = ()
 
     def observe(self, now: Instant, inherited: Sequence[Segment] = (), *, known: bool = True) -> AgeGuard:
         """Look at the clocks. `inherited`, of earlier runs, is looked at once, when all of it is `known`."""
         offset_us = now.wall_us - now.boot_ns // 1000
-        stepped = self.offset_us is not None and abs(offset_us - self.offset_us) > STEP_US
+        leap_us = 0 if self.offset_us is None else abs(offset_us - self.offset_us)
         if known and not self.checked:
-            stepped = stepped or _stepped_lately(inherited, now)
-        until = now.boot_ns + SUSPEND_NS if stepped else self.suspended_until_ns
+            leap_us = max(leap_us, _widest_leap(inherited, now))
+        until_ns, widest_us = self.suspended_until_ns, self.leap_us
+        if now.boot_ns >= until_ns:
+            widest_us = 0
+        if leap_us > STEP_US:
+            until_ns, widest_us = now.boot_ns + SUSPEND_NS, max(widest_us, leap_us)
         recent = tuple(t for t in self.recent_ns if now.boot_ns - t < MINUTE_NS)
-        return AgeGuard(offset_us, self.checked or known, until, recent)
+        return AgeGuard(offset_us, self.checked or known, until_ns, widest_us, recent)
 
     def allowance(self, now: Instant) -> int:
         """How many segments may be evicted by age at this moment."""
-        if not self.checked or now.trust < ClockTrust.NTP or now.boot_ns < self.suspended_until_ns:
+        if not self.checked or now.trust < ClockTrust.NTP or self._suspended(now):
             return 0
         return max(0, AGE_EVICTIONS_A_MINUTE - len(self.recent_ns))
+
+    def _suspended(self, now: Instant) -> bool:
+        """A box that is switched off every night would never run for a day: the command centre's signed time
+        tells its nights from steps. It too may be wrong, so years are never believed at once."""
+        absent = now.trust is ClockTrust.WITNESS and self.leap_us <= ABSENCE_US
+        return now.boot_ns < self.suspended_until_ns and not absent
 
     def spend(self, now: Instant) -> AgeGuard:
         return replace(self, recent_ns=(*self.recent_ns, now.boot_ns))
@@ -158,22 +170,22 @@ def evict(
     return steps
 
 
-def _stepped_lately(inherited: Sequence[Segment], now: Instant) -> bool:
-    """Whether the footage of the last day, up to now, leaps by more than an hour anywhere.
+def _widest_leap(inherited: Sequence[Segment], now: Instant) -> int:
+    """The widest leap in microseconds, in either direction, of the last recorded day's footage up to now.
 
-    An outage looks the same. Then age waits a day for nothing, which costs less than a ring.
+    An outage looks the same. So does a segment that spans over an hour, which none does by itself.
     """
-    later_us, steady_us = now.wall_us, 0
+    later_us, steady_us, widest_us = now.wall_us, 0, 0
     for segment in reversed(inherited):
         if segment.from_us is None or segment.to_us is None:
             continue
         length_us = segment.to_us - segment.from_us
-        if abs(later_us - segment.to_us) > STEP_US or length_us > STEP_US:
-            return True
+        within_us = length_us if length_us > STEP_US else 0
+        widest_us = max(widest_us, abs(later_us - segment.to_us), within_us)
         later_us, steady_us = segment.from_us, steady_us + length_us
         if steady_us >= DAY_US:
             break
-    return False
+    return widest_us
 
 
 def _overdue(mark: Condemned, policy: RingPolicy, now: Instant) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
+from edge_agent.clock import CONFIRMED_WITHIN_S
 from edge_agent.config import CAMERA_ID, SITE_ID
 from edge_agent.errors import FormatError, UplinkError
 from edge_agent.model import ClockTrust, Instant
@@ -184,16 +185,15 @@ class CommandVerifier:
             raise Refusal(Code.EXPIRED, f"lives longer than {MAX_LIFE_S} s, or not at all", kid, command)
         if command.exp < self._earliest_s(now):
             raise Refusal(Code.EXPIRED, "too late", kid, command)
-        if now.trust >= ClockTrust.NTP and command.iat > now.wall_us / 1e6 + SKEW_S:
+        if now.trust >= ClockTrust.NTP and command.iat > now.wall_us / 1e6 + SKEW_S + _doubt_s(now):
             raise Refusal(Code.EXPIRED, "issued in the future", kid, command)
 
     def _earliest_s(self, now: Instant) -> float:
         """The true time is not before this."""
-        if now.trust >= ClockTrust.NTP:
-            return now.wall_us / 1e6
-        if not self._floor_us:
-            return 0
-        return self._floor_us / 1e6 + (now.boot_ns - self._floor_boot_ns) / 1e9
+        ours_s = now.wall_us / 1e6 - _doubt_s(now) if now.trust >= ClockTrust.NTP else 0.0
+        if now.trust is ClockTrust.NTP or not self._floor_us:
+            return ours_s
+        return max(ours_s, self._floor_us / 1e6 + (now.boot_ns - self._floor_boot_ns) / 1e9)
 
     def _check_roles(self, kids: tuple[str, ...], command: Command, operation: Operation) -> None:
         roles = {self._keys[kid].role for kid in kids}
@@ -218,6 +218,11 @@ class CommandVerifier:
         self._seen[command.id] = command.exp
         if command.iat > earliest:
             self._floor_us, self._floor_boot_ns = command.iat * 1_000_000, now.boot_ns
+
+
+def _doubt_s(now: Instant) -> float:
+    """How far a trusted wall clock may be off: NTP keeps it, the command centre only confirms it."""
+    return CONFIRMED_WITHIN_S if now.trust is ClockTrust.WITNESS else 0.0
 
 
 def _tokens(payload: bytes) -> list[bytes]:

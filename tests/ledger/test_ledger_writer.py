@@ -12,7 +12,7 @@ from threading import Event, Thread
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.clock import ManualClock
+from edge_agent.clock import ManualClock, SignedTime
 from edge_agent.errors import LedgerError
 from edge_agent.events import Fact
 from edge_agent.ledger import checkpoint as notes
@@ -51,11 +51,13 @@ class Box:
     directory: Path
     clock: ManualClock = field(default_factory=ManualClock)
     facts: Facts = field(default_factory=Facts)
+    times: list[SignedTime] = field(default_factory=list)
 
     def open(self, *, max_queue: int = 100) -> LedgerWriter:
         return LedgerWriter(
             directory=self.directory, origin=ORIGIN, sign=KEY.sign, public=PUBLIC, clock=self.clock,
-            inbox=self.facts, cosigners=COSIGNERS, boot=bytes(16), max_queue=max_queue,
+            inbox=self.facts, cosigners=COSIGNERS, boot=bytes(16), told_time=self.times.append,
+            max_queue=max_queue,
         )  # fmt: skip
 
     def note(self, writer: LedgerWriter, *kinds: str) -> None:
@@ -259,6 +261,32 @@ def test_a_note_without_the_pinned_cosignatures_is_refused(box: Box) -> None:
     assert writer.acknowledged.size == 0
 
 
+def test_a_cosignature_over_what_this_run_signed_brackets_the_time(box: Box) -> None:
+    writer = box.open()
+    writer.witnessed(None)
+    box.note(writer, "boot")
+    signed_s = box.clock.monotonic()
+    box.clock.advance(3)
+    writer.witnessed(cosigned(writer.log.checkpoint(1), 1_790_000_003))
+    assert box.times == [SignedTime(1_790_000_003, signed_s, signed_s + 3)]
+
+
+def test_a_cosignature_over_an_earlier_runs_leaves_is_only_a_lower_bound(box: Box) -> None:
+    """Else a broker that shows an old note to a restarted box would set its clock back."""
+    writer = box.open()
+    writer.witnessed(None)
+    box.note(writer, "boot")
+    old = cosigned(writer.log.checkpoint(1))
+    again = box.open()
+    again.witnessed(None)
+    again.turn()  # signs the tree that it found
+    again.witnessed(old)
+    assert [time.after_s for time in box.times] == [None]
+    box.note(again, "boot")
+    again.witnessed(cosigned(again.log.checkpoint(2), 1_790_000_010))
+    assert box.times[-1].after_s is not None
+
+
 def test_a_rolled_back_box_adopts_and_appends_its_own_again(box: Box, tmp_path: Path) -> None:
     writer = box.open()
     writer.witnessed(None)
@@ -287,6 +315,7 @@ def test_a_rolled_back_box_adopts_and_appends_its_own_again(box: Box, tmp_path: 
     assert merkle.verify_consistency(8, 11, proof, head.root, new.root)
     assert verifier.verify_directory(box.directory).ok
     assert old.witnessed(note) is None
+    assert [time.after_s for time in box.times] == [None]  # of a life before this one
     assert kinds(box.open()) == kinds(old)
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.clock import CONFIRMED_WITHIN_S
 from edge_agent.model import ClockTrust, Instant
 from edge_agent.uplink import commands, jws, ulid
 from edge_agent.uplink.commands import Code, Command, CommandVerifier, Refusal, TrustedKey, sign_command
@@ -193,6 +194,21 @@ def test_a_box_in_1970_obeys_its_session_and_learns_the_time_from_it() -> None:
     assert refusal(signed(3), now=untrusted(NOW, 61), on=judge).code is Code.EXPIRED
     group = signed(4, site=None, session=None, group="pumps")
     assert refusal(group, now=untrusted(NOW), on=judge).code is Code.STALE
+
+
+def test_a_clock_that_is_only_confirmed_may_be_minutes_off() -> None:
+    """The command centre's signed time says that it is right within two minutes, and no more."""
+    for ahead_s, expected in ((CONFIRMED_WITHIN_S - 1, None), (CONFIRMED_WITHIN_S + 1, Code.EXPIRED)):
+        late_us = round((command().exp - NOW_S + ahead_s) * 1e6)
+        now = replace(NOW, wall_us=NOW.wall_us + late_us, trust=ClockTrust.WITNESS)
+        if expected is None:
+            verifier().verify(signed(1), session=SESSION, now=now)
+        else:
+            assert refusal(signed(1), now=now).code is expected
+    early_us = round((commands.SKEW_S + CONFIRMED_WITHIN_S - 1) * 1e6)
+    slow = replace(NOW, wall_us=command().iat * 1_000_000 - early_us, trust=ClockTrust.WITNESS)
+    verifier().verify(signed(1), session=SESSION, now=slow)
+    assert refusal(signed(1), now=replace(slow, trust=ClockTrust.NTP)).code is Code.EXPIRED
 
 
 def test_replay_memory_is_bounded_and_never_forgets_what_could_still_run() -> None:

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from edge_agent.iccc.sites import CameraView, FeedEntry, LedgerView, SiteView
 
-_CLOCKS = ("not set", "not confirmed by a time server", "set by NTP", "set by the witness")
+_CLOCKS = ("not set", "not confirmed by a time server", "set by NTP", "confirmed by the command centre")
 _WORDS = {"up": "seeing", "dark": "not seeing", "suspect": "being checked", "unknown": "not known"}
 GB = 1e9
 
