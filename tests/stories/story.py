@@ -139,7 +139,7 @@ def matches(wanted: tuple[Told, ...], found: list[dict[str, Any]]) -> bool:
 
 
 def _settled(world: World, began_us: int) -> bool:
-    if not (world.seeing() and world.linked()):
+    if not (world.seeing() and world.linked() and world.told_all()):
         return False
     words = newest([(0.0, kind, leaf) for kind, leaf in world.mirrored(began_us)])
     return all(leaf["step"] != "opened" and leaf["until"] for leaf in words.values())

@@ -161,6 +161,14 @@ class World:
         except EdgeAgentError:
             return False
 
+    def told_all(self) -> bool:
+        """Every leaf of the box, but for the very newest, is in the command centre's store."""
+        try:
+            size = int(self.order("status")["ledger"]["size"])
+        except EdgeAgentError:
+            return False
+        return self._mirrored() >= size
+
     def heard(self, after: float) -> list[tuple[float, str, dict[str, Any]]]:
         """(seconds after, kind, leaf's data) of every event that reached the command centre."""
         return [
@@ -179,6 +187,10 @@ class World:
             for leaf in kept
             if leaf.kind in ("camera", "incident") and leaf.at.wall_us > after_us
         ]
+
+    def _mirrored(self) -> int:
+        with contextlib.closing(sqlite3.connect(f"file:{self.layout.mirror}?mode=ro", uri=True)) as store:
+            return int(store.execute("SELECT count(*) FROM leaves").fetchone()[0])
 
     def wait(self, true: Callable[[], object], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
