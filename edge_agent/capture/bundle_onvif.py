@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from xml.sax.saxutils import escape
 
-from edge_agent.capture import addresses, channels, onvif, soap, web
+from edge_agent.capture import addresses, channels, device_clock, onvif, soap, web
 from edge_agent.capture.addresses import Claim
 from edge_agent.capture.bundle import Facts
 from edge_agent.capture.bundle_tape import Collected
@@ -59,10 +59,8 @@ class OnvifTaping:
         """The streams that were named, best first of each camera. Never raises for what the device does."""
         with self._step("clock") as said:
             told = self.session.ask_clock()
-            offset = self.session.clock_offset_s
-            said.append(
-                f"its clock is {offset:+.0f} s off" if told and offset is not None else "no usable time"
-            )
+            offset = self.session.clock_offset_s if told else None
+            said.append("no usable time" if offset is None else f"its clock is {device_clock.spoken(offset)}")
         with self._step("device") as said:
             said.append(self._identify())
         with self._step("services") as said:

@@ -31,6 +31,22 @@ def read_clock(body: bytes, http_date: str, ours: datetime) -> datetime | None:
     return _http_date(http_date)
 
 
+def spoken(offset_s: float) -> str:
+    """How wrong a device's clock is, for people, after "its clock is". A second is the reply's own grain."""
+    amount = abs(offset_s)
+    if amount < 2:
+        return "right"
+    if amount < 120:
+        told = f"{amount:.0f} s"
+    elif amount < 7200:
+        told = f"{amount / 60:.0f} min"
+    elif amount < 172_800:
+        told = f"{amount / 3600:.1f} h"
+    else:
+        told = f"{amount / 86_400:.0f} days"
+    return f"{told} {'ahead' if offset_s > 0 else 'behind'}"
+
+
 def _moment(answer: soap.Element, name: str) -> datetime | None:
     node = soap.find(answer, name)
     if node is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from edge_agent.capture import addresses, channels, onvif, soap, web
+from edge_agent.capture import addresses, channels, device_clock, onvif, soap, web
 from edge_agent.capture.channels import Channel, Identity, Pair, Profile
 from edge_agent.capture.device import CURES, DeviceReport, Step
 from edge_agent.capture.onvif import OnvifDevice
@@ -69,7 +69,9 @@ class Interview:
             self._passed("clock", "the device tells no usable time; ours is assumed")
             return
         offset_s = self._session.clock_offset_s or 0.0
-        self._passed("clock", f"its clock is {_spoken(offset_s)} (footage carries the box's time)")
+        self._passed(
+            "clock", f"its clock is {device_clock.spoken(offset_s)} (footage carries the box's time)"
+        )
 
     def _identify(self, device: OnvifDevice) -> Identity:
         answer = device.call("devicemgmt", "GetDeviceInformation")
@@ -284,16 +286,3 @@ def _explained(step: str) -> Iterator[None]:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _spoken(offset_s: float) -> str:
-    if abs(offset_s) < 2:
-        return "right"
-    amount = abs(offset_s)
-    if amount < 120:
-        told = f"{amount:.0f} s"
-    elif amount < 172_800:
-        told = f"{amount / 3600:.1f} h"
-    else:
-        told = f"{amount / 86_400:.0f} days"
-    return f"{told} {'ahead' if offset_s > 0 else 'behind'}"

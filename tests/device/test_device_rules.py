@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.capture import addresses, brands, digest, lockout
-from edge_agent.capture.device_clock import read_clock
+from edge_agent.capture.device_clock import read_clock, spoken
 from edge_agent.capture.lockout import Lockouts
 from edge_agent.capture.lockout_file import LockoutFile
 from edge_agent.capture.ports import Door, Leave
@@ -313,3 +313,17 @@ def test_an_impossible_minute_yields_to_the_http_date() -> None:
 
     assert read_clock(broken, "Fri, 02 Jan 2026 05:04:05 GMT", NOW) == NOW + timedelta(hours=2)
     assert read_clock(broken, "yesterday", NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "told"),
+    [
+        (-1.2, "right"),
+        (5.0, "5 s ahead"),
+        (-150.0, "2 min behind"),
+        (25_200.0, "7.0 h ahead"),
+        (-259_200.0, "3 days behind"),
+    ],
+)
+def test_an_error_of_the_clock_is_told_in_the_unit_that_fits(offset_s: float, told: str) -> None:
+    assert spoken(offset_s) == told
