@@ -52,7 +52,7 @@ class LinkDesk:
         self._uplink = owner.parts.uplink
         self._last = last
         self._up = False
-        self._reason = ""
+        self._reason = "" if self._uplink else "no broker is configured (uplink.brokers)"
         self._broker = ""
         self._ledger: LedgerDesk | None = None
         self._strangers = RateLimitedLeaf()

@@ -39,7 +39,7 @@ _WORDS = {
     Verdict.NO_SIGNAL_SLATE: "the recorder shows NO VIDEO",
     Verdict.BLACK: "the picture is black",
     Verdict.STREAM_REFUSED: "the device refuses the stream",
-    Verdict.LOGIN_REFUSED: "the device refuses our password",
+    Verdict.LOGIN_REFUSED: "the device refuses our login",
     Verdict.RECORDING_STOPPED: "the recorder does not record",
     Verdict.LAN_DOWN: "the box's own network cable has no link",
     Verdict.WAN_DOWN: "the way to the command centre is down",

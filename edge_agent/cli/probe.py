@@ -41,7 +41,8 @@ def configured(config: Config, name: str, seconds: float, *, anew: bool = False)
     by_hand = [c for c in config.cameras if name in ("", c.id) and c.url.get_secret_value()]
     if not recorders and not by_hand:
         known = [*(r.name for r in config.recorders), *sorted({*behind, *(c.id for c in config.cameras)})]
-        raise ConfigError([f"no recorder or camera {name!r} here; known: {', '.join(known) or 'none'}"])
+        told = f"no recorder or camera {name!r} here; known: {', '.join(known) or 'none'}"
+        raise ConfigError([f"{told}; anything else: by its rtsp:// URL"])
     kept = _kept_lockouts(config)
     if anew:
         kept.lockouts.forget()
@@ -142,6 +143,8 @@ def _kept_lockouts(config: Config) -> LockoutFile:
 def _save(kept: LockoutFile) -> None:
     try:
         kept.save()
+    except FileNotFoundError:
+        print("  wrong passwords are remembered only after the agent's first start")
     except OSError as error:
         print(f"  wrong passwords could not be written down ({error.strerror}); run this as root")
 

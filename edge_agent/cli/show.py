@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edge_agent.cli.context import length
+from edge_agent.cli.context import amount, length
 from edge_agent.health import nights_words
 
 _COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unusable": "bold red", "unknown": "dim"}
@@ -42,7 +42,8 @@ def _recorders(document: dict[str, Any]) -> Text:
     lines = []
     for recorder in document["recorders"]:
         what = recorder["sentence"] or f"{recorder['make']} {recorder['model']}".strip()
-        lines.append(f"recorder {recorder['name']} {recorder['address']}: {what}")
+        where = " ".join(filter(None, (recorder["name"], recorder["address"])))
+        lines.append(f"recorder {where}: {what}")
     return Text("\n".join(lines))
 
 
@@ -95,7 +96,7 @@ def _moment(text: str, today: str) -> str:
 
 def _footer(document: dict[str, Any]) -> Text:
     lines = [
-        f"ring {name}: {ring['bytes'] / GIB:.2f} of {ring['max_bytes'] / GIB:.0f} GiB, "
+        f"ring {name}: {amount(ring['bytes'])} of {ring['max_bytes'] / GIB:.0f} GiB, "
         f"{length(ring['days'])}" + (f"; {ring['fault']}" if ring["fault"] else "")
         for name, ring in document["ring"].items()
     ]

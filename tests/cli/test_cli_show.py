@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from edge_agent.cli.context import length
+from edge_agent.cli.context import amount, length
 from edge_agent.cli.show import status_view
 
 WHY = "main: no video packets for 5 s; sub: no video packets for 5 s; 192.0.2.7:554 accepts connections"
@@ -75,3 +75,8 @@ def test_a_verdict_and_the_clock_are_told_in_words() -> None:
     shown = _shown(camera)
     assert "cam-01: the camera gave no signal (60 %): main: no video" in shown
     assert "clock: 2026-11-23 01:50:34 IST, not confirmed by a time server" in shown
+
+
+def test_the_first_footage_is_not_told_as_none() -> None:
+    assert amount(8_000_000) == "8.0 MB"
+    assert "ring main: 1.00 GiB of 4 GiB" in _shown()
