@@ -55,7 +55,7 @@ class Journal:
         self._ledger.append("mark", mark(self._run, segments, beacon, cameras, tips))
 
     def camera(self, leaf: dict[str, Any], *, alarm: bool = True) -> None:
-        """`alarm` False: planned work explains it, so it may wait for the next batch."""
+        """`alarm` False: planned work explains it, or it comes again and again; the next batch will do."""
         self._ledger.append("camera", leaf, urgent=alarm)
 
     def incident(self, leaf: dict[str, Any], *, alarm: bool = True) -> None:

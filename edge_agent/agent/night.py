@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 BLIND = (Sight.DARK, Sight.UNUSABLE)
 KEEP_US = 30_000_000  # of footage on either side of the change
+OFTEN = 3  # what comes again so many times is on record, and raises no alarm each time
 COLLAPSE = 5  # a stream whose other pictures shrink so many times at once is looked at closely
 
 
@@ -141,12 +142,13 @@ class NightDesk:
         leaf = reports.turned_leaf(turn, watched, owner.cameras.due(watched, turn.at.wall_us))
         if turn.state in BLIND and turn.before not in BLIND:
             leaf |= darkness.evidence(owner, self.eyes, turn)
-            self._keep_footage(turn)
+            if turn.again < OFTEN:
+                self._keep_footage(turn)
             if turn.state is Sight.UNUSABLE and not any(p["what"] == "bad" for p in leaf["pictures"]):
                 owner.publish_snapshot_of(watched)  # what it shows instead comes a moment later, unnamed
         level = logging.INFO if turn.state is Sight.UP else logging.WARNING
         log.log(level, "%s: %s since %s", turn.camera, leaf["text"], leaf["since"])
-        owner.journal.camera(leaf, alarm=turn.planned is None)
+        owner.journal.camera(leaf, alarm=turn.planned is None and turn.again < OFTEN)
         if turn.state is Sight.UP:
             owner.take_first_snapshot(watched)
 
@@ -157,7 +159,8 @@ class NightDesk:
             if watched is not None and watched.health.incident == told.incident.id:
                 watched.cause = told.incident.cause
         log.warning("incident %s %s: %s", told.incident.id, leaf["step"], leaf["text"])
-        self._owner.journal.incident(leaf, alarm=told.incident.planned is None)
+        alarm = told.incident.planned is None and told.incident.again < OFTEN
+        self._owner.journal.incident(leaf, alarm=alarm)
         self._owner.parts.probes.hurry()
 
     def _keep_footage(self, turn: CameraTurned) -> None:

@@ -126,6 +126,7 @@ class Condenser:
         self._kept.pop(("silent", signal.camera, signal.role), None)
         self._kept.pop(("pulse", signal.camera, signal.role), None)
         self._expect_news(signal.camera)
+        self._wake(signal.camera, signal)
         return True
 
     def _silent(self, signal: StreamSilent) -> bool:

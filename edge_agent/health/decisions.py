@@ -105,7 +105,8 @@ class CameraTurned:
     """A camera's state, or the incident that explains it, is another from `since` on.
 
     `before` lasted from `before_since` to `since`. `since` is when the state began: for `dark` the last
-    packet, not the moment it was noticed (`at`). `incident` names what explains it; empty for `up`.
+    packet, not the moment it was noticed (`at`). `incident` names what explains it; empty for `up`. `again`:
+    how many times that incident had ended already and came again.
     """
 
     at: Instant
@@ -117,6 +118,7 @@ class CameraTurned:
     cause: Cause | None
     incident: str = ""
     planned: Planned | None = None
+    again: int = 0
 
     def to_leaf(self) -> dict[str, Json]:
         """The data of a `camera` leaf, at most 2 KB."""
@@ -128,12 +130,15 @@ class CameraTurned:
             "before_since": timestamp(self.before_since.wall_us),
             "incident": self.incident,
         }
+        if self.again:
+            leaf["again"] = self.again
         return _fitted({**leaf, **_cause_fields(self.cause, CAMERA_EVIDENCE), **_planned_field(self.planned)})
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One failure with everything it took along; the newest word of `id` holds."""
+    """One failure with everything it took along; the newest word of `id` holds. `again`: how many times it
+    had ended already and came again."""
 
     id: str
     scope: Scope
@@ -143,6 +148,7 @@ class Incident:
     since: Instant
     until: Instant | None = None
     planned: Planned | None = None
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,8 @@ class IncidentTold:
         }
         if self.into:
             leaf["into"] = self.into
+        if told.again:
+            leaf["again"] = told.again
         return _fitted({**leaf, **_cause_fields(told.cause), **_planned_field(told.planned)})
 
 

@@ -10,15 +10,21 @@ from edge_agent.health.verdict import GONE, Fallen
 from edge_agent.health.world import World
 from edge_agent.model import Instant
 
-JOIN_S = 30.0  # what stops within it stopped together; slates are found one picture after the other
+TOGETHER_S = 5.0  # some of a recorder's cameras: the moment alone says that they have a cause in common
+SLATES_TOGETHER_S = 15.0  # slates are found one picture after the other, and are not dated better
+JOIN_S = 30.0  # all of them: their recorder is the cause in common, and streams may end one by one
 
 
 @dataclass(slots=True)
 class Open:
-    """An incident that is not closed. `recovered`: its parent is well again, some cameras may not be."""
+    """An incident that is not closed. `recovered`: its parent is well again, some cameras may not be.
+
+    `fell` is the beginning of what lasts now: later than the incident's own when it had ended and came again.
+    """
 
     told: Incident
     recorder: str
+    fell: Instant
     active: dict[str, CameraWatch] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
     recovered: Instant | None = None
@@ -39,25 +45,32 @@ class Open:
         return self.told.cause.verdict
 
 
-def takes(incident: Open, camera: CameraWatch) -> bool:
+def takes(world: World, incident: Open, camera: CameraWatch) -> bool:
     """Whether an open incident of its recorder also explains this camera."""
     if incident.recovered is not None or incident.turning:
         return False
     if incident.verdict in GONE and not camera.flowing:
         return True
-    apart_ns = abs(camera.onset.boot_ns - incident.told.since.boot_ns)
-    return apart_ns <= JOIN_S * 1e9
+    return _near(camera.onset, incident.fell, _reach_s(world, camera))
+
+
+def swallows(incident: Open, other: Open) -> bool:
+    """Whether `other` proves to be part of `incident`, which is of their whole recorder."""
+    if other is incident or other.recorder != incident.recorder or not other.active:
+        return False
+    steady = other.recovered is None and not other.turning
+    return steady and _near(other.fell, incident.fell, JOIN_S)
 
 
 def beside(world: World, camera: CameraWatch) -> list[CameraWatch]:
-    """It, and those of its recorder that are silent since about the same moment and not explained yet."""
+    """It, and those of its recorder that are silent since the same moment and not explained yet."""
     if camera.flowing:
         return [camera]
-    onset_ns = camera.onset.boot_ns
+    reach_s = _reach_s(world, camera)
     return [
         other
         for other in world.recorder(camera.place.recorder)
-        if other is camera or _silent_at(other, onset_ns)
+        if other is camera or _silent_at(other, camera.onset, reach_s)
     ]
 
 
@@ -71,7 +84,7 @@ def besides(world: World, incident: Open) -> list[CameraWatch]:
 
 def fallen_of(world: World, incident: Open) -> Fallen:
     cameras = [*incident.active.values(), *besides(world, incident)]
-    return fallen(world, incident.recorder, cameras, incident.told.since)
+    return fallen(world, incident.recorder, cameras, incident.fell)
 
 
 def fallen(world: World, recorder: str, cameras: list[CameraWatch], since: Instant | None = None) -> Fallen:
@@ -83,7 +96,18 @@ def fallen(world: World, recorder: str, cameras: list[CameraWatch], since: Insta
     return Fallen(recorder, tuple(cameras), whole, len(siblings), first)
 
 
-def _silent_at(other: CameraWatch, onset_ns: int) -> bool:
-    if other.flowing or other.incident:
-        return False
-    return abs(other.onset.boot_ns - onset_ns) <= JOIN_S * 1e9
+def _reach_s(world: World, camera: CameraWatch) -> float:
+    """How far apart cameras may have stopped to have one cause. Two that fail within half a minute while
+    others see are two failures; cameras of their own have no recorder that could be the cause."""
+    siblings = world.recorder(camera.place.recorder)
+    if camera.place.recorder and all(other is camera or other.blind for other in siblings):
+        return JOIN_S
+    return SLATES_TOGETHER_S if camera.flowing else TOGETHER_S
+
+
+def _silent_at(other: CameraWatch, onset: Instant, reach_s: float) -> bool:
+    return not other.flowing and not other.incident and _near(other.onset, onset, reach_s)
+
+
+def _near(one: Instant, other: Instant, reach_s: float) -> bool:
+    return abs(one.boot_ns - other.boot_ns) <= reach_s * 1e9

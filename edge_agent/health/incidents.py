@@ -21,14 +21,14 @@ from edge_agent.health.decisions import (
     Verdict,
 )
 from edge_agent.health.groups import Open
+from edge_agent.health.lapses import Lapses, calm_s, relapse
+from edge_agent.health.rising import is_rising, is_unpowered
 from edge_agent.health.verdict import AWAY, GONE, Fallen, Ruling, on_return, rule, turned
 from edge_agent.health.world import World
 from edge_agent.model import Instant
 
 GATHER_S = 2.0  # one revision for what comes in together
 GATHER_SLATES_S = 10.0  # pictures are looked at one camera after the other
-STARTING = (Verdict.ALL_CAMERAS_OFF, Verdict.UNDETERMINED)  # so a port that opens before its streams looks
-RISE_S = 120.0  # a recorder that starts answers long before it streams: its verdict waits for that
 WORD_S = 90.0  # after a return: the recorder is given that long to say since when it runs
 SURER = 10  # points of confidence worth a revision of their own
 GRACE_S = {Verdict.POWER_CUT: 600.0, Verdict.LAN_DOWN: 30.0}  # a recorder takes minutes to start
@@ -42,6 +42,7 @@ class Incidents:
     def __init__(self, world: World) -> None:
         self._world = world
         self._open: dict[str, Open] = {}
+        self._lapses = Lapses()
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -55,7 +56,8 @@ class Incidents:
         if joined is None:
             fallen = groups.fallen(self._world, camera.place.recorder, groups.beside(self._world, camera))
             ruling = rule(fallen, self._world.site)
-            joined = self._shared(ruling) or self.start(ruling, fallen)
+            joined = self._shared(ruling) or self._relapsed(camera, ruling, fallen)
+            joined = joined or self.start(ruling, fallen)
         else:
             fallen = groups.fallen(self._world, joined.recorder, [*joined.active.values(), camera])
         joined.active[camera.id] = camera
@@ -63,12 +65,12 @@ class Incidents:
         if camera.id not in joined.told.cameras:
             self.touch(joined)
         sight = turned(replace(fallen, cameras=(camera,)), self._world.site)
-        self._world.turn(camera, sight, camera.onset, joined.told.cause, joined.id)
+        self._world.turn(camera, sight, camera.onset, joined.told.cause, joined.id, joined.told.again)
 
     def returned(self, camera: CameraWatch, back: Instant) -> None:
         """`camera` sees again; tells it, and what that means for its incident."""
         incident = self._open.get(camera.incident)
-        self._world.turn(camera, Sight.UP, back, None, "")
+        self._world.turn(camera, Sight.UP, back, None, "", incident.told.again if incident else 0)
         if incident is None:
             return
         incident.active.pop(camera.id, None)
@@ -99,7 +101,7 @@ class Incidents:
             fallen.since,
         )
         told = replace(told, planned=world.site.planned(told.cameras, world.now.wall_us))
-        incident = Open(told, fallen.recorder)
+        incident = Open(told, fallen.recorder, fallen.since)
         self._open[told.id] = incident
         world.decided.append(IncidentOpened(world.now, told))
         if until is not None:
@@ -108,10 +110,12 @@ class Incidents:
 
     def close(self, incident: Open, until: Instant, into: str = "") -> None:
         del self._open[incident.id]
-        for name in ("revise", "orphans", "word"):
+        for name in ("revise", "orphans", "word", "calm"):
             self._world.deadlines.clear(f"{name}:{incident.id}")
         cameras = tuple(sorted(incident.members)) or incident.told.cameras
         told = replace(incident.told, until=until, cameras=cameras)
+        if incident.members and not into:
+            self._lapses.ended(incident, until)
         self._world.decided.append(IncidentClosed(self._world.now, told, into))
 
     # What came to be known since.
@@ -174,7 +178,7 @@ class Incidents:
             self._revise(incident)
         elif what == "orphans":
             self._leave_orphans(incident)
-        elif what == "word":
+        elif what in ("word", "calm"):
             self._finish(incident)
 
     def find(self, scope: Scope, *verdicts: Verdict) -> Open | None:
@@ -214,35 +218,20 @@ class Incidents:
             return
         if self._world.site.carrier_lost is not None and incident.verdict in GONE:
             return  # knocks through a dead port tell nothing
-        ruling = rule(groups.fallen_of(self._world, incident), self._world.site)
-        if self._only_rising(incident, ruling) or self._only_powered(incident):
+        fallen = groups.fallen_of(self._world, incident)
+        ruling = rule(fallen, self._world.site)
+        if is_rising(self._world, incident, ruling) or is_unpowered(self._world, incident):
             ruling = told
         other = self._shared(ruling)
         if other is not None and other is not incident:
             self._absorb(incident, other)
             return
+        if len(incident.members) > 1 and ruling.scope is Scope.CAMERA:
+            ruling = told  # what took several along is no other failure when the last of them is left
+        if ruling.scope is Scope.RECORDER and fallen.whole:
+            self._swallow(incident)
         self.retell(incident, ruling)
         self._retell_states(incident)
-
-    def _only_rising(self, incident: Open, ruling: Ruling) -> bool:
-        """It was away and answers again, but streams nothing yet: it may be starting."""
-        now_told = ruling.cause.verdict
-        away = incident.verdict in GONE or (incident.verdict is Verdict.DVR_REFUSES and now_told in STARTING)
-        if not away or now_told in GONE or now_told is Verdict.POWER_CUT:
-            incident.risen_ns = None
-            return False
-        now_ns = self._world.now.boot_ns
-        incident.risen_ns = incident.risen_ns or now_ns
-        if (now_ns - incident.risen_ns) / 1e9 >= RISE_S:
-            return False
-        name = f"revise:{incident.id}"
-        self._world.deadlines.set(name, incident.risen_ns + int(RISE_S * 1e9))
-        return True
-
-    def _only_powered(self, incident: Open) -> bool:
-        """One camera is back before the mains are: the others are still down for want of them."""
-        some_back = len(incident.active) < len(incident.members)
-        return some_back and incident.verdict is Verdict.POWER_CUT and self._world.site.on_battery is not None
 
     def _retell_states(self, incident: Open) -> None:
         """A camera is dark or unknown by whether the box itself could have seen it."""
@@ -260,6 +249,14 @@ class Incidents:
         self.close(incident, self._world.now, into=other.id)
         self.touch(other)
         self._retell_states(other)
+
+    def _swallow(self, incident: Open) -> None:
+        """It proves to be of the whole recorder: what was told apart a moment before is part of it."""
+        for other in list(self._open.values()):
+            if groups.swallows(incident, other):
+                first = min(incident.told.since, other.told.since, key=lambda at: at.boot_ns)
+                incident.told = replace(incident.told, since=first)
+                self._absorb(other, incident)
 
     # The end.
 
@@ -291,6 +288,9 @@ class Incidents:
             return
         incident.recovered = back
         self._world.deadlines.clear(f"orphans:{incident.id}")
+        if incident.told.again:  # it has lapsed before: it is over when it stays well
+            self._world.deadlines.set(f"calm:{incident.id}", self._world.after(calm_s(incident)))
+            return
         if incident.told.scope is Scope.RECORDER and incident.verdict in AWAY:
             incident.waiting = True
             clock = self._world.site.clocks.get(incident.recorder)
@@ -306,7 +306,7 @@ class Incidents:
         """Close it, with the verdict that its end gives."""
         told = incident.told
         if told.scope is Scope.RECORDER:
-            fallen = Fallen(incident.recorder, (), True, len(incident.members), told.since)
+            fallen = Fallen(incident.recorder, (), True, len(incident.members), incident.fell)
             incident.told = replace(told, cause=on_return(told.cause, fallen, until, self._world.site))
         if incident.verdict is not told.cause.verdict:
             self._world.decided.append(IncidentRevised(self._world.now, incident.told))
@@ -322,9 +322,22 @@ class Incidents:
             if incident.waiting:
                 if not camera.flowing:
                     self._finish(incident)  # silent again: that is another time
-            elif groups.takes(incident, camera):
+            elif groups.takes(self._world, incident, camera):
                 return incident
         return None
+
+    def _relapsed(self, camera: CameraWatch, ruling: Ruling, fallen: Fallen) -> Open | None:
+        """The incident of before, if the same has come again soon after its end: it goes on."""
+        incident = self._lapses.again(camera, ruling, self._open.values())
+        if incident is None:
+            return None
+        for name in ("word", "calm"):
+            self._world.deadlines.clear(f"{name}:{incident.id}")
+        self._open[incident.id] = incident
+        planned = self._world.site.planned(incident.told.cameras, self._world.now.wall_us)
+        relapse(incident, ruling.cause, fallen.since, planned)
+        self._world.decided.append(IncidentRevised(self._world.now, incident.told))
+        return incident
 
     def _shared(self, ruling: Ruling) -> Open | None:
         """Power and the box's own link fail once for all recorders."""

@@ -44,6 +44,13 @@ def silent(since: Instant) -> Evidence:
     return Evidence("packets", "No video packets have come since.", since.wall_us)
 
 
+def again(times: int, first: Instant) -> Evidence:
+    often = "once" if times == 1 else "twice" if times == 2 else f"{times} times"
+    return Evidence(
+        "packets", f"It had ended and came again {often} since {timestamp(first.wall_us)}.", first.wall_us
+    )
+
+
 def knock(seen: HostKnocked) -> Evidence:
     if seen.refuses:
         text = f"{seen.host} is on, and refuses port {seen.port}."

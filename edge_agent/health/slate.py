@@ -124,18 +124,21 @@ class PictureSense:
             return 95 if hint else 85 if self._exact else 75
         if hint is not None and (self._repeats >= 1 or black):
             return 90
-        if hint is not None and small is not None and self._unseen_since(hint, small.newest):
+        if hint is not None and small is not None and self._unseen_since(hint, small):
             return 75
         picture, since = self._picture, self._run_since
         lasting = picture is not None and since is not None and _seconds(since, picture.at) >= STILL_S
         return 70 if self._repeats >= 3 and self._exact and lasting else 0
 
-    def _unseen_since(self, hint: DeviceSaid, pulse: StreamPulse) -> bool:
-        """No picture contradicts the hint: none is measured, or keyframes are minutes apart."""
-        picture = self._picture
-        if picture is None:
-            return True
-        return picture.at.boot_ns < hint.at.boot_ns and _seconds(hint.at, pulse.at) >= UNSEEN_S
+    def _unseen_since(self, hint: DeviceSaid, small: Pulse) -> bool:
+        """No picture contradicts the hint: none is measured, or keyframes are minutes apart.
+
+        A stream that has just come back has one small pulse by chance, and a hint that lags behind.
+        """
+        picture, since = self._picture, small.small_since
+        if since is None or (picture is not None and picture.at.boot_ns >= hint.at.boot_ns):
+            return False
+        return min(_seconds(hint.at, small.newest.at), _seconds(since, small.newest.at)) >= UNSEEN_S
 
     def _blackness(self, small: Pulse | None) -> Opinion | None:
         picture, since = self._picture, self._black_since

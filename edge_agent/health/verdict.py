@@ -17,6 +17,8 @@ from edge_agent.health.site import VIDEO_LOSS, Battery, Site
 from edge_agent.model import Instant
 
 REBOOT_S = 300.0  # a recorder that restarts is back within it
+PROMPT_S = 15.0  # a UPS that is told of later may be slow, or mains may have failed after the cameras
+LATE_CONFIDENCE = 60
 MOVED_S = 60.0  # two clocks: a start must differ by more to be another start
 
 GONE = frozenset({Verdict.DVR_OFF, Verdict.DVR_OFF_MAINS_PRESENT, Verdict.DVR_UNREACHABLE})
@@ -52,6 +54,17 @@ class Fallen:
 
 def rule(fallen: Fallen, site: Site) -> Ruling:
     battery = site.battery_at(fallen.since.boot_ns)
+    ruling = _rule(fallen, site, battery)
+    if battery is None or ruling.cause.verdict is not Verdict.POWER_CUT:
+        return ruling
+    after_s = (battery.since.boot_ns - fallen.since.boot_ns) / 1e9
+    if after_s <= PROMPT_S:
+        return ruling
+    confidence = min(ruling.cause.confidence, LATE_CONFIDENCE)
+    return replace(ruling, cause=replace(ruling.cause, confidence=confidence))
+
+
+def _rule(fallen: Fallen, site: Site, battery: Battery | None) -> Ruling:
     lost = site.link_lost_by(fallen.since.boot_ns)
     if fallen.silent and lost is not None:
         return _no_link(lost, battery)

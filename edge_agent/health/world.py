@@ -41,9 +41,15 @@ class World:
         return [camera for camera in self.cameras.values() if camera.place.recorder == name]
 
     def turn(
-        self, camera: CameraWatch, state: Sight, since: Instant, cause: Cause | None, incident: str
+        self,
+        camera: CameraWatch,
+        state: Sight,
+        since: Instant,
+        cause: Cause | None,
+        incident: str,
+        again: int = 0,
     ) -> None:
-        """Tell a camera's new state, or the new incident that explains it."""
+        """Tell a camera's new state, or the new incident that explains it, which may have come `again`."""
         before, before_since = camera.told, camera.told_since
         camera.state = camera.told = state
         camera.since = camera.told_since = since
@@ -52,5 +58,7 @@ class World:
             camera.blind_since = None
         planned = self.site.planned((camera.id,), self.now.wall_us) if state is not Sight.UP else None
         self.decided.append(
-            CameraTurned(self.now, camera.id, before, before_since, state, since, cause, incident, planned)
+            CameraTurned(
+                self.now, camera.id, before, before_since, state, since, cause, incident, planned, again
+            )
         )

@@ -186,6 +186,9 @@ class World:
         self.wall_offset += seconds
         self.tell(ClockStepped(self.moment(), seconds))
 
+    def hint(self, number: int, active: bool) -> None:
+        self._hint_of(self.cams[number - 1], active)()
+
     def storage(self, failed: bool) -> None:
         self.tell(DeviceSaid(self.moment(), self.shop.recorder, None, "storage", failed))
 

@@ -61,6 +61,10 @@ def wires(up: bool, *numbers: int) -> Change:
     return lambda world: world.wires(up, *numbers)
 
 
+def hint(number: int, active: bool) -> Change:
+    return lambda world: world.hint(number, active)
+
+
 def light(scene: Scene, *numbers: int) -> Change:
     return lambda world: world.light(scene, *numbers)
 

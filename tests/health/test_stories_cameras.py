@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from shop import Shop, World
-from storyteller import Story, check, light, plug, unplug, wires, work
+from storyteller import Change, Step, Story, check, hint, light, plug, unplug, wires, work
 
-from edge_agent.health.decisions import IncidentOpened, IncidentRevised, Scope, Sight, Verdict
+from edge_agent.health.decisions import IncidentClosed, IncidentOpened, IncidentRevised, Scope, Sight, Verdict
 
 R, SITE, CAMERA = Scope.RECORDER, Scope.SITE, Scope.CAMERA
 V = Verdict
@@ -22,6 +22,17 @@ def flaps(*seconds: float, pause: float = 8.0) -> tuple[tuple[float, object], ..
 def drawn_anew(world: World) -> None:
     """The recorder's NO VIDEO picture is another one from now on."""
     world.set(shop=replace(world.shop, lost="other_slate"))
+
+
+def loose(
+    first: float, last: float, gone_s: float, there_s: float, off: Change, on: Change
+) -> tuple[Step, ...]:
+    """It goes and comes by turns, and stays in the end."""
+    steps: list[Step] = []
+    while first < last:
+        steps += [(first, off), (first + gone_s, on)]
+        first += gone_s + there_s
+    return tuple(steps)
 
 
 STORIES = (
@@ -71,7 +82,34 @@ STORIES = (
     Story("two cameras, one after the other", Shop(lost="silent"),
           ((200, unplug(1)), (400, unplug(3))),
           ((V.CAMERA_LOST, CAMERA, 70), (V.CAMERA_LOST, CAMERA, 70)), open=2),
+    Story("two cameras half a minute apart are two failures", Shop(cameras=8, lost="silent"),
+          ((200, unplug(1)), (225, unplug(3)), (600, plug(1)), (900, plug(3))),
+          ((V.CAMERA_LOST, CAMERA, 90), (V.CAMERA_LOST, CAMERA, 90))),
+    Story("two slates half a minute apart are two failures", Shop(cameras=8, hints=False),
+          ((200, unplug(1)), (225, unplug(3))),
+          ((V.NO_SIGNAL_SLATE, CAMERA, 85), (V.NO_SIGNAL_SLATE, CAMERA, 85)), open=2, within_s=45),
+    Story("two single cameras have no cause in common", Shop(recorder=""),
+          ((200, wires(False, 1)), (225, wires(False, 3))),
+          ((V.CAMERA_LOST, CAMERA, 70), (V.CAMERA_LOST, CAMERA, 70)), open=2),
+    # What comes and goes.
+    Story("a loose plug", Shop(lost="silent", hints=False),
+          loose(200, 1400, 15, 5, wires(False, 2), wires(True, 2)),
+          ((V.CAMERA_LOST, CAMERA, 70),), until=2100),
+    Story("a loose plug, a minute there and a minute not", Shop(lost="silent"),
+          loose(200, 1400, 60, 60, unplug(2), plug(2)), ((V.CAMERA_LOST, CAMERA, 70),), until=2100),
+    Story("a flickering input, slate and hints", Shop(),
+          loose(200, 1200, 7, 7, unplug(2), plug(2)),
+          ((V.NO_SIGNAL_SLATE, CAMERA, 85),), until=2100, within_s=45),
+    Story("a slate, and a hint that comes and goes", Shop(measured=False),
+          ((200, unplug(2)), *loose(205, 1200, 30, 30, hint(2, False), hint(2, True))),
+          ((V.NO_SIGNAL_SLATE, CAMERA, 75),), open=1, until=1900, within_s=75),
+    Story("a hint that comes and goes alone", Shop(), loose(205, 1200, 7, 7, hint(2, True), hint(2, False))),
+    Story("lost again an hour later", Shop(lost="silent"),
+          ((200, unplug(2)), (300, plug(2)), (3900, unplug(2)), (4000, plug(2))),
+          ((V.CAMERA_LOST, CAMERA, 90), (V.CAMERA_LOST, CAMERA, 90)), until=5000),
     # Several.
+    Story("all of a recorder's cameras, one after the other", Shop(cameras=5, lost="silent", hints=False),
+          tuple((200 + 7 * n, unplug(n + 1)) for n in range(5)), ((V.ALL_CAMERAS_OFF, R, 50),), open=1),
     Story("all cameras off, slates", Shop(),
           ((200, unplug()), (900, plug())), ((V.ALL_CAMERAS_OFF, R, 90),), within_s=45),
     Story("all cameras off, slates, no hints", Shop(hints=False, cameras=8, scene=NIGHT),
@@ -98,7 +136,7 @@ STORIES = (
     Story("a shadow of forty seconds", Shop(), ((200, light("unlit", 1)), (240, light("day", 1)))),
     Story("reconnects of eight seconds", Shop(), flaps(200, 260, 300, 400, 800)),  # type: ignore[arg-type]
     Story("a summer of flicker", Shop(cameras=2), flaps(*range(100, 1400, 20))),  # type: ignore[arg-type]
-    Story("a stuck hint alone", Shop(), ((200, lambda w: w._hint_of(w.cams[0], True)()),), ()),
+    Story("a stuck hint alone", Shop(), ((200, hint(1, True)),), ()),
     # Planned work.
     Story("planned work", Shop(lost="silent"),
           ((100, work(1300)), (200, unplug()), (900, plug())), ((V.ALL_CAMERAS_OFF, R, 85),)),
@@ -147,6 +185,24 @@ def test_a_recorder_that_falls_silent_about_events_takes_its_hints_along() -> No
         Story("", Shop(lost="silent"), ((200, unplug(2)), quiet), ((V.CAMERA_LOST, CAMERA, 70),), open=1)
     )
     assert told.incidents[0].cause.verdict is V.CAMERA_LOST
+
+
+def test_what_comes_again_and_again_goes_on_with_its_first_beginning_and_says_how_often() -> None:
+    told = check(next(s for s in STORIES if s.name == "a loose plug"))
+    assert len(told.turned(Sight.DARK)) == 60
+    (incident,) = told.incidents
+    assert incident.again == 59
+    assert incident.since.boot_ns / 1e9 - 100 < 201
+    assert incident.until == told.turned(Sight.UP, "cam-02")[-1].since
+    assert incident.cause.evidence[0].says.startswith("It had ended and came again 59 times since")
+    closed = [d for d in told.decisions if isinstance(d, IncidentClosed)]
+    assert len(closed) == 2, "at its first end at once, then after a calm"
+
+
+def test_the_last_of_several_cameras_keeps_what_was_told_of_all() -> None:
+    steps = ((200.0, unplug(1, 3)), (600.0, plug(1)))
+    told = check(Story("", Shop(cameras=8, lost="silent"), steps, ((V.CAMERA_LOST, R, 60),), open=1))
+    assert told.incidents[0].cameras == ("cam-01", "cam-03")
 
 
 def test_of_cameras_lost_together_those_still_gone_keep_their_incident_and_its_beginning() -> None:

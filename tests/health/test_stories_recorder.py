@@ -7,6 +7,7 @@ from shop import Shop
 from storyteller import Story, change, check, plug, power_off, power_on, unplug, wires
 
 from edge_agent.health.decisions import Scope, Sight, Verdict
+from edge_agent.health.verdict import LATE_CONFIDENCE
 
 R, SITE, BOX, CAMERA, LINK = Scope.RECORDER, Scope.SITE, Scope.BOX, Scope.CAMERA, Scope.LINK
 V = Verdict
@@ -57,6 +58,10 @@ STORIES = (
           ((200, power_off), (250, unplug(2)), (300, power_on)),
           ((V.DVR_REBOOT, R, 95), (V.NO_SIGNAL_SLATE, CAMERA, 85)), open=1),
     # Its cable, its service, its password.
+    Story("a loose cable of the recorder", Shop(),
+          tuple(step for s in range(200, 800, 30)
+                for step in ((s, change(cable=False)), (s + 15, change(cable=True)))),
+          ((V.DVR_UNREACHABLE, R, 85),)),
     Story("cable pulled and plugged", Shop(),
           ((200, change(cable=False)), (900, change(cable=True))), ((V.DVR_UNREACHABLE, R, 85),)),
     Story("cable pulled for two minutes", Shop(ups=True),
@@ -86,6 +91,23 @@ STORIES = (
           ((V.POWER_CUT, SITE, 90),)),
     Story("power is back, the recorder is not", Shop(ups=True),
           ((200, dies_with_mains), (400, MAINS_BACK)),
+          ((V.POWER_CUT, SITE, 90), (V.DVR_OFF_MAINS_PRESENT, R, 80)), open=1),
+    Story("a flicker of the mains, then the recorder alone", Shop(ups=True),
+          ((200, MAINS_LOST), (220, MAINS_BACK), (250, power_off)),
+          ((V.DVR_OFF_MAINS_PRESENT, R, 80),), open=1),
+    Story("a flicker of the mains, then all cameras", Shop(ups=True, lost="silent"),
+          ((200, MAINS_LOST), (220, MAINS_BACK), (250, unplug())), ((V.ALL_CAMERAS_OFF, R, 85),), open=1),
+    Story("a power cut that it outlived, then the recorder alone", Shop(ups=True),
+          ((200, MAINS_LOST), (320, MAINS_BACK), (323, power_off)),
+          ((V.POWER_CUT, SITE, 90), (V.DVR_OFF_MAINS_PRESENT, R, 80)), open=1),
+    Story("a power cut, and a recorder that takes three minutes to start", Shop(ups=True),
+          ((200, dies_with_mains), (500, MAINS_BACK), (501, lambda w: w.dvr_starts(180))),
+          ((V.POWER_CUT, SITE, 90),)),
+    Story("a cut of twenty seconds, and a start of three minutes", Shop(ups=True),
+          ((200, dies_with_mains), (220, MAINS_BACK), (221, lambda w: w.dvr_starts(180))),
+          ((V.POWER_CUT, SITE, 90),)),
+    Story("back from a power cut, then the recorder alone", Shop(ups=True),
+          ((200, dies_with_mains), (400, MAINS_BACK), (401, power_on), (446, power_off)),
           ((V.POWER_CUT, SITE, 90), (V.DVR_OFF_MAINS_PRESENT, R, 80)), open=1),
     Story("UPS tests itself for ten seconds", Shop(ups=True), ((200, MAINS_LOST), (212, MAINS_BACK)), ()),
     Story("cameras without power, recorder on its own", Shop(ups=True, lost="silent"),
@@ -122,4 +144,15 @@ def test_after_a_power_cut_the_recorder_s_own_darkness_begins_when_mains_came_ba
     story = next(s for s in STORIES if s.name == "power is back, the recorder is not")
     cut, off = check(story).incidents
     assert cut.until is not None
+    assert off.since == cut.until
+
+
+def test_mains_that_failed_well_after_the_recorder_are_a_doubtful_reason() -> None:
+    """A UPS may be slow to tell; or the recorder was off before."""
+    steps = ((170.0, power_off), (200.0, MAINS_LOST), (320.0, MAINS_BACK))
+    story = Story(
+        "", Shop(ups=True), steps, ((V.POWER_CUT, SITE, 60), (V.DVR_OFF_MAINS_PRESENT, R, 80)), open=1
+    )
+    cut, off = check(story).incidents
+    assert cut.cause.confidence == LATE_CONFIDENCE
     assert off.since == cut.until
