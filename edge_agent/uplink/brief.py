@@ -1,7 +1,7 @@
 """What a heartbeat leaves out: parts that the command centre has been told and that say nothing new. Pure.
 
 A heartbeat may be lost with its connection, so a part that changed is told three times before it is left out,
-and everything is told again every quarter of an hour for whoever began to listen late.
+and everything is told once again every quarter of an hour for whoever began to listen late.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ class _Part:
         self.times += 1
         return self.times <= TELL_TIMES
 
+    def tell_again(self) -> None:
+        """Once, if it is no news; three tellings that are not over go on."""
+        self.times = min(self.times, TELL_TIMES - 1)
+
 
 @dataclass(slots=True)
 class Brief:
@@ -39,7 +43,8 @@ class Brief:
         """`full` without the parts that are known. `now_s` is monotonic."""
         if now_s >= self._all_again_s:
             self._all_again_s = now_s + TELL_AGAIN_S
-            self._parts = {}
+            for part in self._parts.values():
+                part.tell_again()
         news: dict[str, object] = {
             "cameras": full.cameras,
             "ring": _ring_news(full.ring),
@@ -53,6 +58,7 @@ class Brief:
     def forget(self) -> None:
         """A new session: nobody has heard anything of it yet."""
         self._all_again_s = float("-inf")
+        self._parts = {}
 
 
 def _ring_news(ring: RingState | None) -> object:

@@ -16,11 +16,11 @@ UP = CameraState(id="cam-01", state="up")
 DARK = CameraState(id="cam-01", state="dark", cause="main: no packets for 5 s")
 
 
-def test_what_is_known_is_left_out_after_three_tellings_and_told_again_later() -> None:
+def test_what_is_known_is_left_out_after_three_tellings_and_told_once_again_every_quarter_hour() -> None:
     brief = Brief()
-    told = [brief.shorten(_full(), 60.0 * n).cameras for n in range(16)]
+    told = [brief.shorten(_full(), 60.0 * n).cameras for n in range(31)]
 
-    assert [bool(cameras) for cameras in told] == [True] * 3 + [False] * 12 + [True]
+    assert [n for n, cameras in enumerate(told) if cameras] == [0, 1, 2, 15, 30]
     assert TELL_AGAIN_S == 60.0 * 15
 
 
@@ -34,6 +34,13 @@ def test_a_camera_that_changes_is_told_at_once_and_alone() -> None:
     assert told.host is None
     assert told.ring is None
     assert told.clock is None
+
+
+def test_what_changed_just_before_everything_is_told_again_is_told_three_times_too() -> None:
+    brief = Brief()
+    told = [brief.shorten(_full(camera=DARK if n >= 14 else UP), 60.0 * n).cameras for n in range(20)]
+
+    assert [n for n, cameras in enumerate(told) if DARK in cameras] == [14, 15, 16]
 
 
 def test_figures_that_always_move_are_no_news_but_faults_and_heat_are() -> None:
