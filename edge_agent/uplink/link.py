@@ -76,6 +76,7 @@ class Limits:
 
     max_packet: int
     receive_maximum: int
+    aliases: int = 0  # topics that may be named by a number
 
 
 class LinkLost(UplinkError):
@@ -100,7 +101,9 @@ class Owner(Protocol):
         """A connection is about to be tried; the answer is its last will."""
         ...
 
-    def subscriptions(self) -> Sequence[str]: ...
+    def subscriptions(self) -> Sequence[tuple[str, int]]:
+        """Topic filters, each with the QoS in which the broker should send."""
+        ...
 
     def link_up(self, broker: Broker, limits: Limits) -> None:
         """Subscriptions are in place; whatever was unacknowledged before must be sent again."""

@@ -186,7 +186,7 @@ class MediaLink:
     def connecting(self) -> None:
         return None
 
-    def subscriptions(self) -> Sequence[str]:
+    def subscriptions(self) -> Sequence[tuple[str, int]]:
         return ()
 
     def link_up(self, broker: Broker, limits: Limits) -> None:

@@ -38,6 +38,7 @@ WINDOW = 16  # unacknowledged QoS 1 messages in paho; what waits beyond that wai
 MAX_INCOMING = 128 * 1024
 SYN_TIMEOUT_S = 4.0  # three SYN; a dead line is asked again sooner than a fourth would be
 MOST_RETRANSMITS = 5  # in a row, some 31 first time-outs: 8 s at a round trip of 40 ms
+MOST_ALIASES = 16  # topics that a connection names by a number once the broker has heard them
 FAILURE = 0x80
 PACKET_OVERHEAD = 64  # fixed header, packet id and properties of a PUBLISH, generously
 
@@ -61,8 +62,10 @@ class MqttConnection:
         self._lost: LinkLost | None = None
         self._flow = Flow()
         self._carried = 0
-        self._tokens: dict[int, int] = {}  # paho's message id -> our token
+        self._under_way: dict[int, tuple[int, float]] = {}  # paho's message id -> our token, when it left
         self._answered = 0.0  # last acknowledgement, or when the first unacknowledged message left
+        self._proved = 0.0  # when the newest message left that was acknowledged
+        self._aliases: dict[str, int] = {}
 
     def open(self) -> Limits:
         """Connect, subscribe, and wait until the broker granted both. Blocks at most twice the timeout."""
@@ -94,7 +97,7 @@ class MqttConnection:
         """The last packet has gone to the kernel, and for QoS 1 the broker's window is open."""
         if self._lost is not None or self._limits is None or self._client.want_write():
             return False
-        return qos == 0 or len(self._tokens) < min(WINDOW, max(1, self._limits.receive_maximum - 2))
+        return qos == 0 or len(self._under_way) < min(WINDOW, max(1, self._limits.receive_maximum - 2))
 
     def crowded(self) -> bool:
         sock = self._client.socket() if self._settings.gentle else None
@@ -110,13 +113,14 @@ class MqttConnection:
         if size > self._limits.max_packet:
             self._owner.refused(message.token, f"{size} bytes; the broker takes {self._limits.max_packet}")
             return
-        info = self._client.publish(
-            message.topic, message.payload, message.qos, message.retain, _publish_properties(message)
-        )
+        topic, alias = self._named(message.topic)
+        properties = _publish_properties(message, alias)
+        info = self._client.publish(topic, message.payload, message.qos, message.retain, properties)
         if message.qos:
-            if not self._tokens:
-                self._answered = self._clock.monotonic()
-            self._tokens[info.mid] = message.token
+            now = self._clock.monotonic()
+            if not self._under_way:
+                self._answered = now
+            self._under_way[info.mid] = message.token, now
         self._raise_if_lost()
 
     def pump(self, timeout_s: float) -> None:
@@ -134,7 +138,7 @@ class MqttConnection:
                 self._read()
         if self._client.want_write():
             self._client.loop_write()
-        self._client.loop_misc()
+        self._ping_if_due()
         self._raise_if_lost()
         self._check_liveness()
 
@@ -145,7 +149,7 @@ class MqttConnection:
         return self._carried
 
     def unacknowledged(self) -> int:
-        return len(self._tokens)
+        return len(self._under_way)
 
     def close(self) -> None:
         """DISCONNECT if there is still someone to hear it; then the last will is not published."""
@@ -201,6 +205,21 @@ class MqttConnection:
         unreached = self._context is not None and self._context.wrapped is None
         return not unreached or isinstance(error, ConnectionRefusedError)
 
+    def _named(self, topic: str) -> tuple[str, int | None]:
+        """The topic as it is sent, and its alias (MQTT 5, 3.3.2.3.4): in full once, then by number alone."""
+        assert self._limits is not None
+        if topic in self._aliases:
+            return "", self._aliases[topic]
+        if len(self._aliases) >= min(self._limits.aliases, MOST_ALIASES):
+            return topic, None
+        self._aliases[topic] = len(self._aliases) + 1
+        return topic, self._aliases[topic]
+
+    def _ping_if_due(self) -> None:
+        """paho pings beside whatever traffic: it forgets that it wrote. An acknowledgement proves as much."""
+        if self._clock.monotonic() - self._proved >= self._client.keepalive:
+            self._client.loop_misc()
+
     def _check_liveness(self) -> None:
         """`is_connected()` says nothing about a peer that stopped answering; the missing PUBACK does.
 
@@ -210,7 +229,7 @@ class MqttConnection:
         if retransmits(self._client.socket()) >= MOST_RETRANSMITS:
             raise LinkLost("nothing gets through: the line, or a carrier that forgot us")
         waited = self._clock.monotonic() - self._answered
-        if self._tokens and waited > self._settings.ack_timeout_s:
+        if self._under_way and waited > self._settings.ack_timeout_s:
             raise LinkLost(f"no acknowledgement for {waited:.0f} s")
 
     def _raise_if_lost(self) -> None:
@@ -231,12 +250,13 @@ class MqttConnection:
         self._limits = Limits(
             max_packet=getattr(said, "MaximumPacketSize", 268_435_455),
             receive_maximum=getattr(said, "ReceiveMaximum", 65_535),
+            aliases=getattr(said, "TopicAliasMaximum", 0),
         )
-        topics = self._owner.subscriptions()
-        if not topics:
+        wanted = self._owner.subscriptions()
+        if not wanted:
             self._ready = True
             return
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
+        client.subscribe([(topic, SubscribeOptions(qos=qos)) for topic, qos in wanted])
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _said: Properties
@@ -265,9 +285,10 @@ class MqttConnection:
         self, _client: paho.Client, _userdata: object, mid: int, reason: ReasonCode, _said: Properties
     ) -> None:
         """PUBACK. `is_published()` would be True for a denied message as well; the code is not."""
-        token = self._tokens.pop(mid, None)
-        if token is None:
+        known = self._under_way.pop(mid, None)
+        if known is None:
             return
+        token, self._proved = known
         self._answered = self._clock.monotonic()
         if reason.value >= FAILURE:
             self._owner.refused(token, str(reason))
@@ -295,10 +316,10 @@ def _elsewhere(said: Properties | None) -> str:
     return str(getattr(said, "ServerReference", ""))
 
 
-def _publish_properties(message: Outgoing) -> Properties | None:
-    if message.expiry_s is None:
-        return None
-    return _properties(PacketTypes.PUBLISH, MessageExpiryInterval=message.expiry_s)
+def _publish_properties(message: Outgoing, alias: int | None) -> Properties | None:
+    values = {"MessageExpiryInterval": message.expiry_s, "TopicAlias": alias}
+    given = {name: value for name, value in values.items() if value is not None}
+    return _properties(PacketTypes.PUBLISH, **given) if given else None
 
 
 def _properties(packet: int, **values: int) -> Properties:

@@ -50,7 +50,7 @@ class Talk:
     def connecting(self) -> Outgoing | None:
         return None
 
-    def subscriptions(self) -> Sequence[str]:
+    def subscriptions(self) -> Sequence[tuple[str, int]]:
         return ()
 
     def link_up(self, broker: Broker, limits: Limits) -> None: ...

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from uplink_world import QuietBroker
+from quiet_broker import QuietBroker
 
 from edge_agent.demo.pki import Pki
 

@@ -8,7 +8,8 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uplink_world import SITE, Box, QuietBroker, running, until
+from quiet_broker import QuietBroker
+from uplink_world import SITE, Box, running, until
 
 from edge_agent.demo.broker import Mosquitto
 from edge_agent.demo.pki import Pki

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 import pytest
-from uplink_world import SITE, Box, Facts, QuietBroker, Wire, records, running, until
+from quiet_broker import QuietBroker
+from uplink_world import SITE, Box, Facts, Wire, records, running, until
 
 from edge_agent.clock import SystemClock
 from edge_agent.demo.broker import Mosquitto

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from uplink_world import Box, QuietBroker, running, until
+from quiet_broker import QuietBroker
+from uplink_world import Box, running, until
 
 from edge_agent.demo.broker import Mosquitto
 from edge_agent.demo.pki import Pki
