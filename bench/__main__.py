@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import night, onvif, record, ring, seal, stages, syncs
+from bench import night, onvif, record, ring, seal, stages, syncs, watch
 from bench.steady import Plan
 from edge_agent.errors import EdgeAgentError
 
 THOROUGH, QUICK = Plan(rounds=4, settle_s=6, window_s=20), Plan(rounds=1, settle_s=3, window_s=8)
-ITEMS = ("record", "seal", "syncs", "ring", "profile", "onvif", "night")
+ITEMS = ("record", "seal", "syncs", "ring", "profile", "onvif", "night", "watch")
 NEEDED = {"record": "ffmpeg", "syncs": "strace"}
 
 
@@ -32,6 +32,7 @@ def main() -> int:
         "profile": lambda place: stages.run(place, counts[-1], plan),
         "onvif": lambda place: onvif.run(place, plan.rounds, plan.settle_s),
         "night": lambda _: night.run(3 if options.quick else 30),
+        "watch": lambda place: watch.run(place, counts[-1], plan),
     }
     failed = False
     for item in options.items or items:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench import process, steady, syncs
+from bench.blindfold import SENSES, Blindfold
 from bench.remux import PlainSealer
 from bench.stopwatch import SEAMS, Stopwatch
 from bench.table import table
+from bench.watch import Cost
 from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Endpoint, Fragment, InitSegment, Instant, Role, StreamKey, StreamSpec
 
@@ -137,6 +139,22 @@ def test_a_record_that_is_not_sealed_is_as_long_as_its_header_says() -> None:
     assert [r.header.record_length for r in records] == [len(r.raw) for r in records]
     assert fragment.raw == b"f" * 9000
     assert [r.header.n for r in records] == [0, 1, 2, 3]
+
+
+def test_a_blindfolded_sense_is_not_asked() -> None:
+    blindfold, asked = Blindfold(), []
+    look = blindfold.over(asked.append)
+    for turn, word in ((blindfold.tie, "blind"), (blindfold.take_off, "seeing")):
+        turn()
+        look(word)
+    assert asked == ["seeing"]
+    assert all(callable(getattr(owner, name)) for owner, name in SENSES)
+
+
+def test_the_watch_costs_what_seeing_takes_more_than_being_blind() -> None:
+    cost = Cost(seeing=[0.30, 0.34], blind=[0.28, 0.30], daemon_seeing=[0.2, 0.2], daemon_blind=[0.2, 0.2])
+    assert cost.a_camera(2) == pytest.approx([1.0, 2.0])
+    assert cost.daemon_a_camera(2) == [0.0, 0.0]
 
 
 def test_results_are_markdown() -> None:
