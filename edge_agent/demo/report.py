@@ -20,7 +20,8 @@ from edge_agent.demo import settings
 from edge_agent.demo.city import City
 from edge_agent.demo.replay import replay
 from edge_agent.errors import EdgeAgentError
-from edge_agent.iccc.client import Fact, Heard, IcccClient
+from edge_agent.iccc.client import IcccClient
+from edge_agent.iccc.hearing import Fact, Heard
 from edge_agent.iccc.measure import LiveMeasured, measure_live
 from edge_agent.model import Role
 from edge_agent.uplink.messages import Birth, Event, Heartbeat

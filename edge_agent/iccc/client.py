@@ -11,19 +11,19 @@ Calls may come from any thread but the link's own (a listener must not wait for 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Condition, Lock
+from threading import Condition
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from edge_agent.errors import EdgeAgentError, FormatError, SealError, UplinkError
-from edge_agent.iccc.belief import Boxes, Still, StillParts, believe, open_still
+from edge_agent.errors import SealError, UplinkError
+from edge_agent.iccc.belief import Boxes, Still
 from edge_agent.iccc.coverage import Coverage, read_coverage
-from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
+from edge_agent.iccc.hearing import Fact, Hearing, Listener, RawListener, StillHeard
+from edge_agent.iccc.link import BrokerLink, TlsFiles
 from edge_agent.iccc.live import Anchor, LiveReceiver
 from edge_agent.iccc.orders import BEGUN, Ordered, Orders, SecondKey
 from edge_agent.iccc.orders import CommandRefused as CommandRefused
@@ -35,13 +35,12 @@ from edge_agent.seal.epoch import Wrap
 from edge_agent.seal.opener import Opener
 from edge_agent.seal.record import Record
 from edge_agent.uplink import messages, topics
-from edge_agent.uplink.messages import LiveStarted, Message, Reply
-from edge_agent.uplink.topics import MediaKind, MediaTopic, Up, UpTopic
-
-log = logging.getLogger(__name__)
+from edge_agent.uplink.messages import LiveStarted, Reply
+from edge_agent.uplink.topics import MediaKind, Up
 
 REPLY_TIMEOUT_S = 10.0
 MAX_COVERAGE_REPLIES = 16
+Rewrapped = Callable[[str], Mapping[bytes, Wrap]]
 _STARTED: TypeAdapter[LiveStarted] = TypeAdapter(LiveStarted)
 
 
@@ -59,60 +58,22 @@ class ClientSettings:
     share: str | None = None  # name of a shared subscription; None: hear everything, retained births too
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message that is believed."""
-
-    site: str
-    message: Message
-    retained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StillHeard:
-    site: str
-    camera: str
-    still: Still
-
-
-@dataclass(frozen=True, slots=True)
-class Disbelieved:
-    """Something that came on a site's topic and is not believed; `why` is for the log and the operator."""
-
-    site: str
-    topic: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkChanged:
-    up: bool
-    reason: str
-
-
-Fact = Heard | StillHeard | Disbelieved | LinkChanged
-Listener = Callable[[Fact], None]
-Rewrapped = Callable[[str], Mapping[bytes, Wrap]]
-RawListener = Callable[[UpTopic | MediaTopic, bytes], None]
-
-
 class IcccClient:
     """One worker of the command centre. Opens nothing until `start`; `stop` ends its threads."""
 
     def __init__(self, settings: ClientSettings, boxes: Boxes, rewrapped: Rewrapped | None = None) -> None:
         """`rewrapped`: of a site, the keys that a hold sealed again to `settings.recipient_id`."""
         self._settings = settings
-        self._rewrapped = rewrapped or (lambda _site: {})
         self._boxes = boxes
-        self._lock = Lock()
-        self._pictured = Condition(self._lock)
-        self._births: dict[str, messages.Birth] = {}
-        self._stills: dict[str, StillParts] = {}
-        self._listeners: tuple[Listener, ...] = ()
-        self._raw_listeners: tuple[RawListener, ...] = ()
+        self._rewrapped = rewrapped or (lambda _site: {})
         self._media = MediaRouter()
+        self._hearing = Hearing(boxes, self._opener, self._replied, self._media.take)
         self._link = BrokerLink(
-            settings.broker, settings.tls, settings.client_id, self._arrived, self._link_changed
+            settings.broker,
+            settings.tls,
+            settings.client_id,
+            self._hearing.arrived,
+            self._hearing.link_changed,
         )
         self._orders = Orders(settings.command_key, settings.kid, self.birth, self._link.publish)
 
@@ -136,11 +97,11 @@ class IcccClient:
 
     def listen(self, listener: Listener) -> None:
         """Hear every fact, in the link's thread, in order; before `start`. Must not block."""
-        self._listeners = (*self._listeners, listener)
+        self._hearing.listen(listener)
 
     def listen_raw(self, listener: RawListener) -> None:
         """Hear the exact bytes of every message of a site, believed or not: what the mirror stores."""
-        self._raw_listeners = (*self._raw_listeners, listener)
+        self._hearing.listen_raw(listener)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """For `dn/witness`, `dn/want` and `dn/config`. Raises UplinkError without a connection."""
@@ -148,8 +109,7 @@ class IcccClient:
 
     def birth(self, site: str) -> messages.Birth | None:
         """The newest believed birth: who the site is, its cameras and its session."""
-        with self._lock:
-            return self._births.get(site)
+        return self._hearing.birth(site)
 
     def command(
         self,
@@ -180,24 +140,25 @@ class IcccClient:
     ) -> Still:
         """A fresh picture of the camera. Raises as `command`."""
         taken: list[Still] = []
+        pictured = Condition()
 
         def keep(fact: Fact) -> None:
             if isinstance(fact, StillHeard) and (fact.site, fact.camera) == (site, camera):
-                with self._pictured:
+                with pictured:
                     taken.append(fact.still)
-                    self._pictured.notify_all()
+                    pictured.notify_all()
 
-        self._add(keep)
+        self._hearing.listen(keep)
         try:
             deadline = time.monotonic() + timeout_s
             args: dict[str, JsonValue] = {"camera": camera}
             self._orders.carry_out(site, "snapshot", args, operator, reason, timeout_s)
-            with self._pictured:
-                if not self._pictured.wait_for(lambda: taken, max(0.1, deadline - time.monotonic())):
+            with pictured:
+                if not pictured.wait_for(lambda: taken, max(0.1, deadline - time.monotonic())):
                     raise UplinkError(f"{site}/{camera}: the box said done, but no picture came")
                 return taken[-1]
         finally:
-            self._remove(keep)
+            self._hearing.forget(keep)
 
     def live(
         self,
@@ -222,10 +183,10 @@ class IcccClient:
         reply, arrived_s = self._orders.carry_out(site, "live.start", args, operator, reason, timeout_s)
         started = _started(reply)
         served = started.role or role
-        receiver = LiveReceiver(
-            started, Anchor(reply.mono * 1_000_000, arrived_s), served, self._opener(site),
-            self._stream_id(site, camera, served), self._streams(site, camera),
-        )  # fmt: skip
+        streams = self._hearing.streams(site, camera)
+        stream_id = next((stream for stream, named in streams.items() if named is served), None)
+        anchor = Anchor(reply.mono * 1_000_000, arrived_s)
+        receiver = LiveReceiver(started, anchor, served, self._opener(site), stream_id, streams)
 
         def order(op: str, extra: dict[str, JsonValue]) -> None:
             lease: dict[str, JsonValue] = {"session": started.session, "lease": started.lease}
@@ -253,7 +214,7 @@ class IcccClient:
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> Coverage:
         """What the box has recorded between two moments, and why not the rest. Raises as `command`."""
-        stream, opener = self._known_stream(site, camera, role), self._opener(site)
+        stream, opener = self._hearing.stream(site, camera, role), self._opener(site)
         found = Coverage(from_us, from_us, (), ())
         for _ in range(MAX_COVERAGE_REPLIES):
             args: dict[str, JsonValue] = {
@@ -285,7 +246,7 @@ class IcccClient:
         It begins at the keyframe at or before `from_us`. `keep` gets every record as it was sealed, and
         the box's proofs with them (`PlaybackReceiver`). Raises as `command`.
         """
-        stream = self._known_stream(site, camera, role)
+        stream = self._hearing.stream(site, camera, role)
         self._link.subscribe(topics.media_filter(site, kind=MediaKind.PLAYBACK), 1)
         args: dict[str, JsonValue] = {
             "camera": camera, "role": role.value, "from_us": from_us, "to_us": to_us, "speed": speed,
@@ -323,59 +284,8 @@ class IcccClient:
         """Messages that a full queue here has dropped since the start."""
         return self._link.dropped + self._media.dropped
 
-    # --- hearing, in the link's thread ---------------------------------------------------------------
-
-    def _arrived(self, arrived: Arrived) -> None:
-        try:
-            topic = topics.parse(arrived.topic)
-        except FormatError as error:
-            self._tell(Disbelieved("", arrived.topic, str(error)))
-            return
-        for raw in self._raw_listeners:
-            if isinstance(topic, UpTopic | MediaTopic):
-                raw(topic, arrived.payload)
-        if isinstance(topic, MediaTopic):
-            self._media.take(topic.session, arrived.payload)
-        elif isinstance(topic, UpTopic):
-            self._hear(topic, arrived)
-
-    def _hear(self, topic: UpTopic, arrived: Arrived) -> None:
-        try:
-            if topic.leaf is Up.SNAPSHOT and topic.camera:
-                self._hear_still(topic.site, topic.camera, arrived.payload)
-            elif topic.leaf is not Up.LEDGER:
-                self._hear_message(topic, arrived)
-        except EdgeAgentError as error:
-            self._tell(Disbelieved(topic.site, arrived.topic, str(error)))
-
-    def _hear_message(self, topic: UpTopic, arrived: Arrived) -> None:
-        message = believe(topic, arrived.payload, self._boxes)
-        if isinstance(message, messages.Birth):
-            with self._lock:
-                self._births[topic.site] = message
-        elif isinstance(message, Reply):
-            self._orders.hear(message)
-        self._tell(Heard(topic.site, message, arrived.retained))
-
-    def _hear_still(self, site: str, camera: str, payload: bytes) -> None:
-        whole = self._stills.setdefault(site, StillParts()).receive(camera, payload)
-        if whole is not None:
-            self._tell(StillHeard(site, camera, open_still(whole, self._opener(site))))
-
-    def _link_changed(self, up: bool, reason: str) -> None:
-        self._tell(LinkChanged(up, reason))
-
-    def _tell(self, fact: Fact) -> None:
-        for listener in self._listeners:
-            listener(fact)
-
-    def _add(self, listener: Listener) -> None:
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-    def _remove(self, listener: Listener) -> None:
-        with self._lock:
-            self._listeners = tuple(known for known in self._listeners if known is not listener)
+    def _replied(self, reply: Reply) -> None:
+        self._orders.hear(reply)
 
     def _opener(self, site: str) -> Opener:
         public = self._boxes.public_key(site)
@@ -383,26 +293,6 @@ class IcccClient:
             raise SealError(f"site {site} is not enrolled here")
         settings = self._settings
         return Opener(settings.recipient_id, settings.recipient_key, public, self._rewrapped(site))
-
-    def _known_stream(self, site: str, camera: str, role: Role) -> bytes:
-        """Recorded footage is believed of a stream that the signed birth names, and of no other."""
-        if self.birth(site) is None:
-            raise UplinkError(f"site {site} has not reported yet")
-        stream = self._stream_id(site, camera, role)
-        if stream is None:
-            raise UplinkError(f"{site}: {camera} has no {role.value} stream")
-        return stream
-
-    def _stream_id(self, site: str, camera: str, role: Role) -> bytes | None:
-        named = {named: stream for stream, named in self._streams(site, camera).items()}
-        return named.get(role)
-
-    def _streams(self, site: str, camera: str) -> dict[bytes, Role]:
-        """What the signed birth names as the camera's streams."""
-        birth = self.birth(site)
-        infos = birth.data.cameras if birth else ()
-        named = next((info.streams for info in infos if info.id == camera), {})
-        return {bytes.fromhex(stream): role for role, stream in named.items()}
 
 
 def _started(reply: Reply) -> LiveStarted:

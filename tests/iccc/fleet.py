@@ -22,8 +22,8 @@ from night_leaves import IST, Story
 from edge_agent.agent.nights import missing
 from edge_agent.clock import ManualClock
 from edge_agent.health.nights import Schedule
-from edge_agent.iccc.client import Heard
 from edge_agent.iccc.console.desk import Desk
+from edge_agent.iccc.hearing import Heard
 from edge_agent.iccc.ingest import Ingest
 from edge_agent.iccc.nights import last_evening
 from edge_agent.iccc.store import LedgerStore

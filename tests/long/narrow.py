@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "net"))
 from far_city import FarCity, inside
 
 from edge_agent.demo.settings import SITE
-from edge_agent.iccc.client import Fact, Heard, IcccClient
+from edge_agent.iccc.client import IcccClient
+from edge_agent.iccc.hearing import Fact, Heard
 from edge_agent.iccc.live import LiveFragment
 from edge_agent.iccc.measure import LiveMeasured, decodes, measure_live
 from edge_agent.model import Role

@@ -20,7 +20,8 @@ from edge_agent.demo.city import City, CityOptions
 from edge_agent.demo.report import Ear
 from edge_agent.demo.settings import SITE
 from edge_agent.errors import EdgeAgentError
-from edge_agent.iccc.client import Disbelieved, Fact, IcccClient
+from edge_agent.iccc.client import IcccClient
+from edge_agent.iccc.hearing import Disbelieved, Fact
 from edge_agent.uplink.topics import MediaTopic, UpTopic
 
 T = TypeVar("T")

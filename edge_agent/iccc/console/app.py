@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.iccc.client import CommandRefused, Fact, IcccClient
+from edge_agent.iccc.client import CommandRefused, IcccClient
 from edge_agent.iccc.console.desk import Desk
 from edge_agent.iccc.console.faults import FaultError, Faults
 from edge_agent.iccc.console.guard import Guard
@@ -31,6 +31,7 @@ from edge_agent.iccc.console.recorded import RecordedPages
 from edge_agent.iccc.console.states import FirstStates
 from edge_agent.iccc.console.wire import failure, until_gone
 from edge_agent.iccc.gateway import Gateway
+from edge_agent.iccc.hearing import Fact
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from edge_agent.iccc.belief import Still
-from edge_agent.iccc.client import Disbelieved, Fact, Heard, LinkChanged, StillHeard
 from edge_agent.iccc.console import mirror
 from edge_agent.iccc.console.views import entry_json, site_json
+from edge_agent.iccc.hearing import Disbelieved, Fact, Heard, LinkChanged, StillHeard
 from edge_agent.iccc.sites import (
     FeedEntry,
     SiteView,
