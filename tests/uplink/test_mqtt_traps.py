@@ -1,14 +1,18 @@
-"""What bites in paho 2, one test each (docs/protocol.md gives the rules that follow from it)."""
+"""What bites in paho 2, a test each; docs/design/link.md has the table, with those that live elsewhere."""
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 
 import pytest
 from quiet_broker import QuietBroker
@@ -151,6 +155,72 @@ def test_video_for_a_wire_that_takes_nothing_is_dropped_and_nothing_piles_up(pki
         wire.release()
 
 
+class Sipping(QuietBroker):
+    """Takes 60 KB a second, of which little waits on its side."""
+
+    def __init__(self, pki: Pki) -> None:
+        super().__init__(pki)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def _exactly(self, end: ssl.SSLSocket, count: int) -> bytes:
+        sleep(count / 60_000)
+        return super()._exactly(end, count)
+
+
+def test_a_flooded_line_still_carries_the_ping_that_keeps_it_open(pki: Pki) -> None:
+    clock, tap = SystemClock(), Tap[Record]()
+    identity = pki.client(topics.media_client(SITE))
+    with closing(Sipping(pki)) as broker:
+        settings = LinkSettings(
+            (Broker("127.0.0.1", broker.port),), identity.common_name, pki.ca, identity.certificate,
+            identity.key, keepalive_s=1, gentle=True,
+        )  # fmt: skip
+        media = MediaLink(site=SITE, link=Link(settings, clock, MqttConnection), inbox=Facts(), clock=clock)
+        some = records(300, size=30_000, gop=5)
+        with running(media):
+            tap.begin_epoch(*some[:2])
+            media.start_live("cam-01", Role.MAIN, tap, lease="0" * 26, lease_s=60)
+            until(lambda: media.stats().connected)
+            for record in some[2:]:
+                tap.publish(record, len(record.raw), keyframe=record.header.keyframe)
+                sleep(0.01)
+                if broker.pings > 1:
+                    break
+            assert media.stats().dropped
+            assert broker.pings > 1
+            assert (media.stats().connects, media.stats().connected) == (1, True)
+
+
+class Forgetful(QuietBroker):
+    """Notes what came over each connection, acknowledges nothing, and leaves the first one after a while."""
+
+    def __init__(self, pki: Pki) -> None:
+        self.heard: dict[int, list[bytes]] = {}
+        super().__init__(pki)
+
+    def _took(self, end: ssl.SSLSocket, head: int, body: bytes) -> None:
+        mine = self.heard.setdefault(id(end), [])
+        mine += [body]
+        if len(self.heard) == 1 and sum(b"/up/event" in b for b in mine) == 3:
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_was_under_way_at_a_cut_is_sent_again_by_us_and_by_nobody_else(pki: Pki) -> None:
+    with closing(Forgetful(pki)) as broker:
+        box = Box(pki, broker.port)
+        with running(box.control):
+            box.connected()
+            for number in range(3):
+                box.control.send_event(EventData(kind="test", index=number))
+            box.connected()
+            box.control.send_ledger(b"{}")
+            until(lambda: len(broker.heard) == 2 and len(list(broker.heard.values())[1]) == 5)
+            assert box.inbox.none(LinkUp)
+    before, after = ([b for b in c if b"/up/event" in b] for c in broker.heard.values())
+    assert [b[b.index(b"{"):] for b in after] == [b[b.index(b"{"):] for b in before]  # fmt: skip
+    assert len(after) == 3
+
+
 def test_a_kick_ends_the_pause_before_the_next_attempt(
     pki: Pki, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,3 +287,14 @@ def test_dates_in_certificates_wait_for_a_clock(
                 box.connected()
             else:
                 assert "not yet valid" in box.inbox.wait(LinkDown).reason
+
+
+def test_every_trap_of_the_page_names_tests_that_exist() -> None:
+    here = Path(__file__).parent
+    page = (here.parents[1] / "docs/design/link.md").read_text(encoding="utf-8")
+    rows = page.split("## What bites")[1].split("\n## ")[0].splitlines()[4:]
+    known = set(re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in here.glob("test_*.py")), re.M))
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows if row.startswith("|")]
+    assert len(named) == 14
+    assert all(named)
+    assert {name for names in named for name in names} <= known
