@@ -103,6 +103,8 @@ class Recorder:
 
     def _record(self, run: Run, init: InitSegment) -> bool:
         """Seal and hand on; False when there is no credit for it."""
+        if not self._running:
+            self._base_dts = run.units[0].dts  # another session counts its media time from 0 again
         fragment = self._fragment(run)
         begins = not self._running or (self._due and run.keyframe) or self._sealer.rotation_due(fragment)
         if not self._has_credit(fragment, init if begins else None):

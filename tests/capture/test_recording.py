@@ -133,6 +133,22 @@ def test_fragments_are_cut_at_keyframes_and_every_fifth_of_a_second() -> None:
     assert set(steps) == {200_000_000, 120_000_000}
 
 
+def test_a_session_after_one_whose_epoch_was_renewed_is_recorded() -> None:
+    """Its media time begins at 0 again, before the one at which the last epoch began."""
+    bench = Bench(clip(gop=5))
+    bench.show()
+    bench.recorder.renew()
+    bench.show(stamp=10 * 90_000)
+    bench.recorder.lost("no video packets for 5 s", bench.clock.boot_ns)
+    before = len(bench.of(Kind.FRAGMENT))
+    bench.visit()
+    bench.show()
+    bench.finish()
+    assert len(bench.of(Kind.FRAGMENT)) > before
+    assert [h.tfdt for h in (r.header for r in bench.of(Kind.FRAGMENT)[before:])][:2] == [0, 18_000]
+    assert len(bench.epochs()) == 3
+
+
 @BOTH
 def test_the_init_describes_itself(codec: Codec) -> None:
     shown = clip(codec)
