@@ -22,7 +22,7 @@ from edge_agent.model import Camera, Endpoint, Instant, Role, StreamKey
 # Why a camera may be dark, in words that follow "the recorder says:".
 HINTS = {
     EventKind.VIDEO_LOSS: "no video at this input",
-    EventKind.TAMPER: "the picture was tampered with",
+    EventKind.TAMPER: "its alarm for a changed picture is on",
     EventKind.STORAGE: "its disk has failed",
     EventKind.NETWORK: "its network is disturbed",
 }

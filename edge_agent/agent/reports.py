@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from edge_agent.agent.cameras import HINTS, Cameras, Watched
 from edge_agent.agent.finder import RecorderFailed, RecorderFound
 from edge_agent.capture.ports import StreamStats
-from edge_agent.health.decisions import CameraTurned, IncidentTold, Scope, Sight, Verdict
+from edge_agent.health import wording
+from edge_agent.health.decisions import CameraTurned, IncidentTold, Scope, Sight
 from edge_agent.model import Instant, Role, StreamKey
 from edge_agent.uplink.messages import CameraInfo, CameraState, timestamp
 
@@ -21,36 +22,6 @@ _SENTENCES = {
     Sight.DARK: "stopped sending",
     Sight.UNUSABLE: "sends no usable picture",
     Sight.UNKNOWN: "is not known yet",
-}
-# What was observed, never who did it.
-_WORDS = {
-    Verdict.POWER_CUT: "mains power failed",
-    Verdict.BOX_POWER_LOST: "the box lost power or was reset",
-    Verdict.BOX_SHUTDOWN: "the box was shut down",
-    Verdict.AGENT_STOPPED: "the agent was stopped",
-    Verdict.AGENT_KILLED: "the agent ended without a farewell",
-    Verdict.DVR_OFF_MAINS_PRESENT: "the recorder is off, mains power is present",
-    Verdict.DVR_OFF: "the recorder is off or its network is unplugged",
-    Verdict.DVR_UNREACHABLE: "the recorder cannot be reached",
-    Verdict.DVR_REBOOT: "the recorder restarted",
-    Verdict.DVR_REFUSES: "the recorder is on and refuses connections",
-    Verdict.ALL_CAMERAS_OFF: "all cameras of a running recorder are off",
-    Verdict.CAMERA_LOST: "the camera is lost, its recorder runs",
-    Verdict.NO_SIGNAL_SLATE: "the recorder shows NO VIDEO",
-    Verdict.BLACK: "the picture is black",
-    Verdict.STREAM_REFUSED: "the device refuses the stream",
-    Verdict.LOGIN_REFUSED: "the device refuses our login",
-    Verdict.RECORDING_STOPPED: "the recorder does not record",
-    Verdict.LAN_DOWN: "the box's own network cable has no link",
-    Verdict.WAN_DOWN: "the way to the command centre is down",
-    Verdict.BROKER_DOWN: "the command centre does not answer",
-    Verdict.CLOCK_STEP: "a clock was set",
-    Verdict.BOX_STOOD_STILL: "the box itself stood still",
-    Verdict.UNDETERMINED: "why is not known",
-    Verdict.COVERED: "the lens is covered",
-    Verdict.BLURRED: "the picture is blurred",
-    Verdict.MOVED: "the camera was moved",
-    Verdict.FROZEN: "the picture stands still",
 }
 
 
@@ -149,12 +120,13 @@ def sentence(turn: CameraTurned, watched: Watched) -> str:
     name = watched.camera.name or watched.camera.id
     again = " again" if turn.state is Sight.UP and turn.before is not Sight.UNKNOWN else ""
     verdict = turn.cause.verdict if turn.cause and turn.state is not Sight.UP else None
-    return f"{name} {_SENTENCES[turn.state]}{again}{': ' + _WORDS[verdict] if verdict else ''}"[:256]
+    return f"{name} {_SENTENCES[turn.state]}{again}{': ' + wording.now(verdict) if verdict else ''}"[:256]
 
 
 def incident_sentence(told: IncidentTold, names: dict[str, str]) -> str:
     incident = told.incident
-    what = _WORDS[incident.cause.verdict]
+    verdict = incident.cause.verdict
+    what = wording.now(verdict) if incident.until is None else wording.then(verdict)
     count = len(incident.cameras)
     if told.into:
         return f"{what}: part of incident {told.into}"[:256]
@@ -162,6 +134,7 @@ def incident_sentence(told: IncidentTold, names: dict[str, str]) -> str:
     where = f", {incident.subject}" if incident.scope is Scope.RECORDER else ""
     listed = ", ".join(names.get(camera, camera) for camera in incident.cameras[:4])
     more = f" and {count - 4} more" if count > 4 else ""
+    more += f" ({incident.again + 1} times)" if incident.again else ""
     return f"{over}{what}{where}{': ' + listed + more if count else ''}"[:256]
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.cli.context import amount, length
-from edge_agent.health import nights_words
+from edge_agent.health import wording
 
 _COLOURS = {"up": "green", "suspect": "yellow", "dark": "bold red", "unusable": "bold red", "unknown": "dim"}
 _CLOCKS = {
@@ -77,9 +77,9 @@ def _reasons(document: dict[str, Any]) -> Text:
 
 
 def _verdict(why: str) -> str:
-    """`camera_lost (60 %)` as `the camera gave no signal (60 %)`."""
+    """`camera_lost (60 %)` as `no pictures come from this camera (60 %)`."""
     word, _, sure = why.partition(" ")
-    return f"{nights_words.verdict(word)} {sure}".strip() if word else ""
+    return f"{wording.now(word)} {sure}".strip() if word else ""
 
 
 def _stream(stream: dict[str, Any] | None) -> str:

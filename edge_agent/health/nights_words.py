@@ -1,4 +1,4 @@
-"""The words of verdicts and records for people who were not there. Pure; docs/nights.md has the table.
+"""Nightly records in words for people who were not there. Pure; docs/nights.md.
 
 A sentence says what was observed. None says who: the box cannot see people.
 """
@@ -9,49 +9,12 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from edge_agent.health import wording
 from edge_agent.health.chronicle import DARK, MUTED, UNKNOWN, UNUSABLE
 from edge_agent.health.nights import NightRecord, Outage
 
-_VERDICTS = {
-    "power_cut": "mains power was cut",
-    "dvr_off_mains_present": "the recorder was off: mains present",
-    "dvr_off": "the recorder was off",
-    "dvr_unreachable": "the recorder could not be reached",
-    "dvr_reboot": "the recorder restarted",
-    "dvr_refuses": "the recorder refused connections",
-    "all_cameras_off": "all cameras were off, the recorder on",
-    "camera_lost": "the camera gave no signal",
-    "no_signal_slate": "the recorder showed its NO VIDEO picture",
-    "black": "the picture was black",
-    "stream_refused": "the recorder refused the stream",
-    "login_refused": "the recorder refused the agent's password",
-    "recording_stopped": "the recorder did not record",
-    "lan_down": "the cable or switch to the recorder was down",
-    "wan_down": "the internet line was down",
-    "broker_down": "the command centre could not be reached",
-    "covered": "the picture was covered",
-    "blurred": "the picture was blurred",
-    "moved": "the camera was turned away",
-    "frozen": "the picture stood still",
-    "undetermined": "no signal; the cause could not be told",
-    "box_power_lost": "the box was without power",
-    "box_shutdown": "the box was shut down",
-    "box_stood_still": "the box itself stood still",
-    "agent_stopped": "the agent was stopped",
-    "agent_killed": "the agent had ended",
-    "agent_off": "the agent did not run",
-    "clock_step": "the box's clock was wrong",
-    "ledger_hole": "a part of the ledger is missing",
-    "no_record": "nothing is recorded",
-    "starting": "the agent was starting",
-}
 STATES = {DARK: "dark", UNUSABLE: "without a usable picture", UNKNOWN: "not known", MUTED: "planned work"}
 MAX_SENTENCES = 6
-
-
-def verdict(word: str) -> str:
-    """`the recorder was off`; a word that this version does not know is told as it is."""
-    return _VERDICTS.get(word, word.replace("_", " ") or "no cause is given")
 
 
 def duration(minutes: int) -> str:
@@ -113,7 +76,7 @@ def sentence(record: NightRecord, outage: Outage) -> str:
     if outage.until_us is not None:
         span = f"{since} to {clock(outage.until_us, record.zone, record.to_us)}"
     sure = f" ({outage.confidence} % sure)" if outage.confidence is not None else ""
-    return f"{cameras(record, outage)}, {span}: {verdict(outage.verdict)}{sure}."
+    return f"{cameras(record, outage)}, {span}: {wording.then(outage.verdict)}{sure}."
 
 
 def cameras(record: NightRecord, outage: Outage) -> str:
@@ -127,7 +90,7 @@ def cameras(record: NightRecord, outage: Outage) -> str:
 def spent(minutes: Iterable[tuple[str, int]]) -> str:
     """`the recorder was off 5 h 40 min; ...`, the longest first."""
     ordered = sorted(minutes, key=lambda item: -item[1])
-    return "; ".join(f"{verdict(word)} {duration(count)}" for word, count in ordered)
+    return "; ".join(f"{wording.then(word)} {duration(count)}" for word, count in ordered)
 
 
 def _share(record: NightRecord, state: str) -> tuple[int, str] | None:

@@ -74,6 +74,24 @@ def video_loss(hint: DeviceSaid) -> Evidence:
     return Evidence("recorder", "The recorder reports no video at this input.", hint.at.wall_us)
 
 
+def flat_picture(since: Instant, *, exact: bool) -> Evidence:
+    text = "The picture is flat and almost without detail."
+    if exact:
+        text = "The picture is flat and repeats exactly, apart from its clock."
+    return Evidence("picture", text, since.wall_us)
+
+
+def black_picture(since: Instant, mean: float | None = None) -> Evidence:
+    measured = "" if mean is None else f": mean brightness {mean:.0f} of 255"
+    return Evidence("picture", f"The picture is black{measured}.", since.wall_us)
+
+
+def small_packets(since: Instant, size: int, usual: float | None) -> Evidence:
+    """`size`, `usual`: mean bytes of the pictures between keyframes."""
+    beside = f"; usual here are {usual:.0f}" if usual else ""
+    return Evidence("packets", f"Pictures between keyframes take {size} bytes{beside}.", since.wall_us)
+
+
 def disk(hint: DeviceSaid) -> Evidence:
     return Evidence("recorder", "The recorder reports that its storage has failed.", hint.at.wall_us)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from edge_agent.health import says
 from edge_agent.health.decisions import Cause, Evidence, Verdict
 from edge_agent.health.signals import DeviceSaid, PictureMeasured, StreamPulse
 from edge_agent.model import Instant, Role
@@ -147,8 +148,7 @@ class PictureSense:
         lasted = _seconds(since, picture.at)
         if lasted < BLACK_AFTER_S:
             return None
-        says = f"The picture is black: mean brightness {picture.mean:.0f} of 255."
-        evidence = (Evidence("picture", says, since.wall_us), *_sizes(small))
+        evidence = (says.black_picture(since, picture.mean), *_sizes(small))
         return Opinion(since, Cause(Verdict.BLACK, 50 if small else 40, evidence))
 
     def _outdated(self) -> bool:
@@ -170,16 +170,11 @@ class PictureSense:
     def _evidence(self, small: Pulse | None, hint: DeviceSaid | None) -> tuple[Evidence, ...]:
         found: list[Evidence] = []
         if self._repeats and self._run_since:
-            says = "The picture is flat and almost without detail."
-            if self._repeats > 1 and self._exact:
-                says = "The picture is flat and repeats exactly, apart from its clock."
-            found.append(Evidence("picture", says, self._run_since.wall_us))
+            found.append(says.flat_picture(self._run_since, exact=self._repeats > 1 and self._exact))
         elif self._black_since:
-            found.append(Evidence("picture", "The picture is black.", self._black_since.wall_us))
+            found.append(says.black_picture(self._black_since))
         if hint is not None:
-            found.append(
-                Evidence("recorder", "The recorder reports no video at this input.", hint.at.wall_us)
-            )
+            found.append(says.video_loss(hint))
         return (*found, *_sizes(small))
 
     def _learn(self, key: tuple[Role, bool], size: float, passed_s: float) -> None:
@@ -231,9 +226,7 @@ def _alike(before: PictureMeasured, picture: PictureMeasured) -> bool:
 def _sizes(small: Pulse | None) -> tuple[Evidence, ...]:
     if small is None or small.small_since is None:
         return ()
-    says = f"Pictures between keyframes take {small.newest.delta_bytes} bytes"
-    says += f"; usual here are {small.usual:.0f}." if small.usual else "."
-    return (Evidence("packets", says, small.small_since.wall_us),)
+    return (says.small_packets(small.small_since, small.newest.delta_bytes, small.usual),)
 
 
 def _seconds(earlier: Instant, later: Instant) -> float:

@@ -275,7 +275,12 @@ def _camera(site: SiteView, told: CameraState, now_us: int) -> Step:
     changed = replace(site, cameras=cameras)
     if before is None or before.state == told.state or "unknown" in (before.state, told.state):
         return changed, ()
-    words = {"up": "is seeing again", "dark": "is not seeing", "suspect": "is being checked"}
+    words = {
+        "up": "is seeing again",
+        "dark": "is not seeing",
+        "suspect": "is being checked",
+        "unusable": "shows no usable picture",
+    }
     text = f"{view.name} {words.get(told.state, told.state)}"
     tone = _TONES.get(told.state, "none")
     return changed, (FeedEntry(site.id, view.since_us or now_us, tone, text, told.cause, told.id),)

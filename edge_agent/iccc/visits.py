@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from edge_agent.health import nights_words as words
+from edge_agent.health import wording
 from edge_agent.health.chronicle import DARK, MUTED, UNKNOWN, UNUSABLE
 from edge_agent.health.nights import NightRecord, Outage
 
@@ -67,7 +68,7 @@ class Visit:
 
     @property
     def reason(self) -> str:
-        return words.verdict(self.outage.verdict) if self.outage else "nothing is known of the night"
+        return wording.then(self.outage.verdict) if self.outage else "nothing is known of the night"
 
 
 def department(kind: str, mapping: Mapping[str, str]) -> str:

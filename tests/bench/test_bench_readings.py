@@ -142,7 +142,8 @@ def test_a_record_that_is_not_sealed_is_as_long_as_its_header_says() -> None:
 
 
 def test_a_blindfolded_sense_is_not_asked() -> None:
-    blindfold, asked = Blindfold(), []
+    asked: list[str] = []
+    blindfold = Blindfold()
     look = blindfold.over(asked.append)
     for turn, word in ((blindfold.tie, "blind"), (blindfold.take_off, "seeing")):
         turn()

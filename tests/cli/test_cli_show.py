@@ -73,7 +73,7 @@ def test_how_far_back_is_said_in_the_unit_that_fits(days: float, text: str) -> N
 def test_a_verdict_and_the_clock_are_told_in_words() -> None:
     camera = _camera("cam-01", "dark", "2026-11-22 23:04:05 IST", WHY) | {"why": "camera_lost (60 %)"}
     shown = _shown(camera)
-    assert "cam-01: the camera gave no signal (60 %): main: no video" in shown
+    assert "cam-01: no pictures come from this camera (60 %): main: no video" in shown
     assert "clock: 2026-11-23 01:50:34 IST, not confirmed by a time server" in shown
 
 

@@ -10,6 +10,7 @@ import pytest
 from storyteller import PERSONS
 
 import edge_agent.health
+from edge_agent.health import wording
 from edge_agent.health.decisions import (
     MAX_LEAF_BYTES,
     CameraTurned,
@@ -89,5 +90,12 @@ def test_no_sentence_of_evidence_names_a_person_or_a_motive(file: str) -> None:
     assert not [sentence for sentence in sentences if PERSONS.search(sentence)]
 
 
-def test_no_verdict_is_the_name_of_a_deed() -> None:
+def test_no_verdict_is_the_name_of_a_deed_nor_its_words() -> None:
     assert not [verdict for verdict in Verdict if PERSONS.search(verdict.replace("_", " "))]
+    assert not [verdict for verdict in wording.KNOWN if PERSONS.search(wording.now(verdict))]
+    assert not [verdict for verdict in wording.KNOWN if PERSONS.search(wording.then(verdict))]
+
+
+def test_a_screen_that_repeats_is_told_as_what_was_seen_whatever_stands_on_it() -> None:
+    assert wording.now("no_signal_slate") == "a still screen comes in place of this camera's picture"
+    assert wording.then("of_tomorrow") == "of tomorrow"

@@ -68,7 +68,10 @@ def test_darkness_counts_from_the_last_packet_until_sight() -> None:
     assert sight(found, "cam-02").night.seen == 600
     (outage,) = found.outages
     assert (outage.since_us, outage.until_us) == (at("2026-11-21 22:04"), at("2026-11-22 04:16"))
-    assert words.sentence(found, outage) == "cam-01, 22:04 to 04:16: the camera gave no signal (80 % sure)."
+    assert (
+        words.sentence(found, outage)
+        == "cam-01, 22:04 to 04:16: no pictures came from this camera (80 % sure)."
+    )
     assert words.headline(found) == "1 of 2 cameras was dark for 6 h 12 min of the night."
 
 

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 from edge_agent.iccc.sites import CameraView, FeedEntry, LedgerView, SiteView
 
 _CLOCKS = ("not set", "not confirmed by a time server", "set by NTP", "confirmed by the command centre")
-_WORDS = {"up": "seeing", "dark": "not seeing", "suspect": "being checked", "unknown": "not known"}
+_WORDS = {"up": "seeing", "dark": "not seeing", "unusable": "without a usable picture",
+          "suspect": "being checked", "unknown": "not known"}  # fmt: skip
 GB = 1e9
 
 
