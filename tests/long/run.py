@@ -122,6 +122,20 @@ ITEMS = (
         root=True,
     ),
     Item(
+        "month",
+        "thirty days of facts in the same way: disk, memory, and how soon the command centre has them",
+        (sys.executable, "tests/long/backlog.py", "--days", "30"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
+        "beside",
+        "live at 2 Mbit/s while a clip is fetched as fast as the line gives: below 700 ms at the median",
+        (sys.executable, "tests/long/beside_clip.py"),
+        needs=("mosquitto", "ip"),
+        root=True,
+    ),
+    Item(
         "marked",
         "every test marked long",
         (sys.executable, "-m", "pytest", "-q", "-m", "long", "--timeout=3000"),
