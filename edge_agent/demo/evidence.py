@@ -13,7 +13,8 @@ from edge_agent.demo import keyfile, settings
 from edge_agent.demo.pki import Pki
 from edge_agent.demo.settings import Layout
 from edge_agent.errors import FormatError, LedgerError
-from edge_agent.iccc.store import LedgerStore, Origin
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.iccc.store_rows import Origin
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger import leaf as leaves_
 from edge_agent.ledger import merkle, verifier

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 from edge_agent import deflate
 from edge_agent.errors import LedgerError
-from edge_agent.iccc.store import Fraud, LedgerStore, Origin, PendingHead
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.iccc.store_rows import Fraud, Origin, PendingHead
 from edge_agent.iccc.witness import Head, Opinion, Role, fit, mirror_opinion, witness_opinion
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger import merkle

@@ -18,7 +18,8 @@ from edge_agent.health import duty
 from edge_agent.health.nights import NightRecord, Schedule, night_record
 from edge_agent.health.nights_leaf import NightPart, join, read_part
 from edge_agent.health.scribe import chronicle
-from edge_agent.iccc.store import LedgerStore, Origin
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.iccc.store_rows import Origin
 from edge_agent.ledger import leaf as leaves_
 
 _NIGHT = b'{"v":1,"type":"night",'

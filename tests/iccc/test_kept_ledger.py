@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_agent.iccc.console import mirror
 from edge_agent.iccc.console.views import ledger_fact
 from edge_agent.iccc.sites import LedgerView, SiteView, ledger_looked
-from edge_agent.iccc.store import Fraud, LedgerStore
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.iccc.store_rows import Fraud
 
 
 def test_fraud_is_one_entry_of_the_feed_however_often_it_is_seen() -> None:

@@ -24,7 +24,8 @@ from edge_agent.demo.settings import Layout
 from edge_agent.errors import LedgerError
 from edge_agent.events import BoundedInbox
 from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
-from edge_agent.iccc.store import LedgerStore, Origin
+from edge_agent.iccc.store import LedgerStore
+from edge_agent.iccc.store_rows import Origin
 from edge_agent.ledger import checkpoint as notes
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.cursor import Cosigners
