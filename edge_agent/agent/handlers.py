@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from edge_agent.agent import local
 from edge_agent.agent.clips import ClipBegun
 from edge_agent.agent.evidence import pages
 from edge_agent.agent.evidence_worker import Held
+from edge_agent.agent.task import CommandFailed, Task
 from edge_agent.agent.viewings import Playing
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.errors import EdgeAgentError
@@ -24,7 +23,6 @@ from edge_agent.model import Role, StreamKey
 from edge_agent.seal.tips import tips_stream
 from edge_agent.uplink.commands import Command
 from edge_agent.uplink.facts import ViewingEnded
-from edge_agent.uplink.messages import Lifecycle, ReplyData
 from edge_agent.uplink.operations import (
     CameraArgs,
     ClipArgs,
@@ -46,50 +44,6 @@ if TYPE_CHECKING:
 
 MARK_TIME_US = 75_000_000  # a minute mark names a record no later than this
 LEASE_S = 60  # of a playback; every seek and every `live.renew` begins it anew
-SILENT = frozenset({"live.renew"})  # a viewing is one leaf, not one every few seconds
-
-
-class CommandFailed(EdgeAgentError):
-    """The command cannot be carried out; `code` goes into the reply."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class Task:
-    """One command under way: says where it stands to the command centre and to the ledger."""
-
-    def __init__(self, owner: Owner, command: Command) -> None:
-        self._owner = owner
-        self.command = command
-
-    def accept(self) -> None:
-        self._tell(Lifecycle.ACCEPTED)
-        self._note("received")
-
-    def under_way(self, **result: JsonValue) -> None:
-        """A playback has begun; `done` or `fail` will say when and why it ended."""
-        self._tell(Lifecycle.PROGRESS, result=result)
-
-    def reached(self, percent: int) -> None:
-        """Long work goes on."""
-        self._tell(Lifecycle.PROGRESS, progress=percent)
-
-    def done(self, **result: JsonValue) -> None:
-        self._tell(Lifecycle.DONE, result=result)
-        self._note("done")
-
-    def fail(self, code: str, text: str) -> None:
-        self._tell(Lifecycle.FAILED, code=code, text=text[:512])
-        self._note("failed", text)
-
-    def _tell(self, status: Lifecycle, **more: Any) -> None:
-        self._owner.link.reply(ReplyData(command=self.command.id, op=self.command.op, status=status, **more))
-
-    def _note(self, outcome: str, text: str = "") -> None:
-        if self.command.op not in SILENT:
-            self._owner.journal.command(self.command, outcome, text)
 
 
 def obey(owner: Owner, command: Command) -> None:

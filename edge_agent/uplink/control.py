@@ -38,12 +38,12 @@ from edge_agent.uplink.messages import (
     Liveness,
     Message,
     ReplyData,
-    Stamper,
     StateData,
     encode,
 )
 from edge_agent.uplink.outbox import Lane, Outbox
 from edge_agent.uplink.policy import MAX_POLICY
+from edge_agent.uplink.stamper import Stamper
 from edge_agent.uplink.topics import Down, Up
 
 MAX_NOTE = 16 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -17,8 +17,8 @@ from edge_agent import deflate
 from edge_agent.clock import timestamp as timestamp
 from edge_agent.config import CAMERA_ID, SITE_ID
 from edge_agent.errors import FormatError
-from edge_agent.model import Instant, Role
-from edge_agent.uplink import jws, ulid
+from edge_agent.model import Role
+from edge_agent.uplink import jws
 from edge_agent.uplink.operations import Ulid
 
 VERSION = 1
@@ -290,44 +290,3 @@ def wall_us(text: str) -> int:
     except ValueError as error:
         raise FormatError("not a timestamp") from error
     return round(moment.timestamp() * 1000) * 1000
-
-
-class Stamper:
-    """Makes the envelopes of one session: ids, sequence and both clocks. One owner, one thread."""
-
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self._next = 0
-
-    def state(self, data: StateData, now: Instant) -> State:
-        return State(data=data, **self._envelope(now))
-
-    def birth(self, data: BirthData, now: Instant) -> Birth:
-        return Birth(data=data, **self._envelope(now))
-
-    def heartbeat(self, data: HeartbeatData, now: Instant) -> Heartbeat:
-        return Heartbeat(data=data, **self._envelope(now))
-
-    def event(self, data: EventData, now: Instant) -> Event:
-        return Event(data=data, **self._envelope(now))
-
-    def reply(self, data: ReplyData, now: Instant) -> Reply:
-        return Reply(data=data, **self._envelope(now))
-
-    def _envelope(self, now: Instant) -> _Fields:
-        sequence, self._next = self._next, self._next + 1
-        return {
-            "id": ulid.new(now.wall_us),
-            "session": self.session,
-            "seq": sequence,
-            "ts": timestamp(now.wall_us),
-            "mono": now.boot_ns // 1_000_000,
-        }
-
-
-class _Fields(TypedDict):
-    id: str
-    session: str
-    seq: int
-    ts: str
-    mono: int

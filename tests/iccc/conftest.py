@@ -58,6 +58,7 @@ from edge_agent.uplink import messages, parts, topics, ulid
 from edge_agent.uplink.commands import Command, CommandVerifier, Refusal, TrustedKey
 from edge_agent.uplink.messages import Lifecycle
 from edge_agent.uplink.operations import CommandRole
+from edge_agent.uplink.stamper import Stamper
 from edge_agent.uplink.topics import Down, MediaKind, Up
 
 SITE = "pump-17"
@@ -238,7 +239,7 @@ class FakeBox:
             for role in Role
         }
         self.clock = SystemClock(lambda: ClockTrust.NTP)
-        self.stamper = messages.Stamper(ulid.new(self.clock.now().wall_us))
+        self.stamper = Stamper(ulid.new(self.clock.now().wall_us))
         key = TrustedKey(CommandRole.OPERATOR, city.pki.command_key().public_key())
         self.verifier = CommandVerifier({KID: key}, SITE)
         self.signer = Ed25519PrivateKey.from_private_bytes(_seed_of(city.box))

@@ -33,6 +33,7 @@ from edge_agent.ledger import merkle
 from edge_agent.ledger.checkpoint import Checkpoint
 from edge_agent.ledger.wire import Batch
 from edge_agent.uplink import messages, ulid
+from edge_agent.uplink.stamper import Stamper
 
 CAMERAS = ("Forecourt", "Cash counter", "Entrance", "Store")
 NOW_US = int(datetime(2026, 11, 21, 5, 0, tzinfo=UTC).timestamp()) * 1_000_000  # 10:30 in Aligarh
@@ -130,7 +131,7 @@ def tell(desk: Desk) -> None:
     """Births, and how the cameras are now."""
     clock = ManualClock(wall_us=NOW_US)
     for number, site in enumerate(FLEET):
-        stamper = messages.Stamper(ulid.new(clock.wall_us))
+        stamper = Stamper(ulid.new(clock.wall_us))
         birth = messages.BirthData(
             site=site.id, name=site.name, kind=site.kind, boot="00" * 16, software="0", timezone=IST,
             address=f"{number + 3}, {site.name.split(', ')[-1]}, Aligarh",

@@ -11,6 +11,7 @@ from edge_agent.clock import ManualClock
 from edge_agent.iccc.console.views import camera_json, site_json
 from edge_agent.iccc.sites import QUIET_AFTER_S, FeedEntry, SiteView, hear, pass_time
 from edge_agent.uplink import messages, ulid
+from edge_agent.uplink.stamper import Stamper
 
 SITE = "pump-17"
 CAMERAS = (
@@ -30,7 +31,7 @@ class Box:
         self.connect()
 
     def connect(self) -> None:
-        self.stamper = messages.Stamper(ulid.new(self.clock.wall_us))
+        self.stamper = Stamper(ulid.new(self.clock.wall_us))
 
     def tell(self, message: messages.Message, *, retained: bool = False) -> None:
         self.site, entries = hear(self.site, message, self.clock.wall_us, retained=retained)

@@ -13,7 +13,8 @@ from edge_agent import deflate
 from edge_agent.errors import FormatError
 from edge_agent.model import Instant
 from edge_agent.uplink import messages, ulid
-from edge_agent.uplink.messages import CameraState, HeartbeatData, LedgerPart, Stamper
+from edge_agent.uplink.messages import CameraState, HeartbeatData, LedgerPart
+from edge_agent.uplink.stamper import Stamper
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=5)

@@ -20,7 +20,6 @@ from edge_agent.uplink.messages import (
     LedgerPart,
     Lifecycle,
     ReplyData,
-    Stamper,
     WantPart,
     decode,
     encode,
@@ -29,6 +28,7 @@ from edge_agent.uplink.messages import (
     verify_message,
     wall_us,
 )
+from edge_agent.uplink.stamper import Stamper
 
 SESSION = "01M8274XTT880M40A205102GG1"
 NOW = Instant(1_790_000_000_123_000, 5_000_000_000)
