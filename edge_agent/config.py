@@ -6,7 +6,6 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -18,12 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from edge_agent.config_values import Hours, Latitude, Longitude, PublicKey, StreamUrl, VerifierKey, Zone
 from edge_agent.errors import ConfigError
 
 GIB = 1024**3
 SITE_ID = r"^[a-z0-9][a-z0-9-]{2,62}$"
 CAMERA_ID = r"^[a-z0-9][a-z0-9-]{0,30}$"
-_HOURS = re.compile(r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d$")
+_LENGTHS = {SITE_ID: "3 to 63 of them", CAMERA_ID: "at most 31"}
 
 Kind = Literal[
     "petrol_pump", "liquor_shop", "bank", "market", "mall", "school", "coaching", "colony", "other"
@@ -42,27 +42,10 @@ class Site(Model):
     kind: Kind = "other"
     licence: str = ""
     address: str = ""
-    coordinates: tuple[float, float] | None = None
+    coordinates: tuple[Latitude, Longitude] | None = None
     contact: str = ""
-    timezone: str = "Asia/Kolkata"
-    duty: tuple[str, ...] = ("00:00-24:00",)
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no such time zone {value!r}; use a name such as Asia/Kolkata") from error
-        return value
-
-    @field_validator("duty")
-    @classmethod
-    def _hours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for span in value:
-            if not _HOURS.match(span):
-                raise ValueError(f"{span!r} is not HH:MM-HH:MM")
-        return value
+    timezone: Zone = "Asia/Kolkata"
+    duty: Hours = ("00:00-24:00",)
 
 
 class Recorder(Model):
@@ -92,11 +75,11 @@ class CameraEntry(Model):
 
     id: Annotated[str, Field(pattern=CAMERA_ID)]
     name: str = ""
-    url: SecretStr = SecretStr("")  # rtsp://user:password@host/path
-    sub_url: SecretStr = SecretStr("")
+    url: StreamUrl = SecretStr("")
+    sub_url: StreamUrl = SecretStr("")
     recorder: str = ""
     channel: int | None = Field(None, ge=1, le=256)
-    duty: tuple[str, ...] | None = None
+    duty: Hours | None = None
     enabled: bool = True
 
 
@@ -146,7 +129,7 @@ class Recipient(Model):
     """A public key to which every epoch's key is sealed (HPKE, X25519), base64 of 32 bytes."""
 
     id: str
-    public_key: str
+    public_key: PublicKey
 
 
 class CommandKey(Model):
@@ -154,7 +137,7 @@ class CommandKey(Model):
 
     kid: str
     role: Literal["operator", "supervisor", "technician"]
-    public_key: str
+    public_key: PublicKey
 
 
 class Keys(Model):
@@ -164,8 +147,8 @@ class Keys(Model):
     recipients: tuple[Recipient, ...] = ()
     site_recipient: Recipient | None = None
     commands: tuple[CommandKey, ...] = ()
-    witness: str = ""  # C2SP vkey: name+hash+base64
-    mirror: str = ""
+    witness: VerifierKey = ""  # C2SP vkey: name+hash+base64
+    mirror: VerifierKey = ""
     aead: Literal["auto", "aes-256-gcm", "chacha20-poly1305"] = "auto"
 
 
@@ -281,7 +264,7 @@ def load(path: Path) -> Config:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
     return parse(document, str(path))
 
@@ -298,4 +281,6 @@ def _explain(problem: Any) -> str:
     where = ".".join(str(p) for p in problem["loc"]) or "file"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{where}: small letters, digits and hyphens, {_LENGTHS[problem['ctx']['pattern']]}"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

@@ -43,6 +43,21 @@ def test_a_bad_edit_is_told_and_the_daemon_goes_on(path: Path, caplog: pytest.Lo
     assert watch.edited(20.0)
 
 
+@pytest.mark.parametrize(
+    "slip",
+    [
+        '[[keys.recipients]]\nid = "city"\npublic_key = "QUJD"',
+        '[keys]\nwitness = "iccc/witness+ca2da6a1+BK9KCmh7JJ4b17cZPO7V+VTeocFomGYzgZKxOpPdzJOO"',
+        '[[cameras]]\nid = "yard"\nurl = "rtsp://192.0.2.8/x"\nduty = ["25:00-26:00"]',
+        '[[cameras]]\nid = "yard"\nurl = "http://192.0.2.8/x"',
+    ],
+)
+def test_an_edit_that_no_daemon_could_start_with_ends_none(path: Path, slip: str) -> None:
+    watch = ConfigWatch(path, config.load(path))
+    path.write_text(f"{GOOD}{slip}\n", encoding="utf-8")
+    assert not watch.edited(0.0)
+
+
 def test_a_new_password_in_its_own_file_counts(path: Path, tmp_path: Path) -> None:
     secret = tmp_path / "dvr.password"
     secret.write_text("old", encoding="utf-8")

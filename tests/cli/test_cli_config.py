@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -57,6 +58,22 @@ def test_every_mistake_is_named_at_once_and_no_value_is_echoed(config: Path) -> 
         assert key in done.stderr
     assert "secret-word" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_the_configuration_names_and_that_is_not_there_is_a_mistake(
+    config: Path, tmp_path: Path
+) -> None:
+    ca = f'[uplink]\nbrokers = ["mqtts://b.example"]\nca = "{config}"\ncertificate = "{tmp_path}/no.pem"\n'
+    with config.open("a", encoding="utf-8") as file:
+        file.write(f'\n{ca}key = "{tmp_path}/no.key"\n[[recorders]]\npassword_file = "{tmp_path}/no.pw"\n')
+    done = edge_agent("config", "check", str(config), "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["problems"] == [
+        f"{config}: recorders.dvr.password_file: {tmp_path}/no.pw: No such file or directory",
+        f"{config}: uplink.certificate: {tmp_path}/no.pem: No such file or directory",
+        f"{config}: uplink.key: {tmp_path}/no.key: No such file or directory",
+    ]
 
 
 def test_the_file_to_check_may_be_named_as_everywhere_else(config: Path) -> None:
@@ -167,4 +184,4 @@ def test_a_camera_behind_a_recorder_is_tested_by_the_id_that_status_shows(
     assert known.stdout.startswith("dvr:\n")
     unknown = edge_agent("camera", "test", "cam-08", "-c", str(config))
     assert unknown.returncode == 1
-    assert unknown.stderr == "edge-agent: no recorder or camera 'cam-08' here; known: dvr, cam-01, cam-07\n"
+    assert "no recorder or camera 'cam-08' here; known: dvr, cam-01, cam-07; " in unknown.stderr
