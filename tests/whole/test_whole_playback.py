@@ -193,14 +193,14 @@ def test_footage_goes_on_across_a_killed_agent_with_the_gap_shown(watcher: Any, 
     assert [gap.cause for gap in found.gaps] == ["the agent did not run"]
     assert found.gaps[0].from_us > killed_us - 2 * S, "more than the last second was lost"
     assert found.gaps[0].to_us > killed_us
-    assert len(found.epochs) == 2
+    assert len(found.epochs) >= 2, "each run has its own; a clock confirmed after the start begins another"
     for told in found.stamps():
         serials = [s.serial for s in told]
         assert serials == list(range(serials[0], serials[0] + len(serials)))
     assert found.decoded() == sum(len(told) for told in found.stamps())
     told = coverage(watcher, "cam-01", killed_us - 5 * S, now_us() - 2 * S)
     assert [(g.kind, g.cause) for g in told.gaps] == [("off", "the agent was killed or crashed")]
-    assert len(told.spans) == 2
+    assert {span.from_us < killed_us for span in told.spans} == {True, False}
 
 
 def test_nothing_recorded_is_said_and_ends(watcher: Any) -> None:
