@@ -183,6 +183,7 @@ class City:
             "export_key": str(self.layout.iccc / "exporter.key"),
             "witness_vkey": keyfile.vkey(settings.WITNESS_NAME, self.pki.witness_key()),
             "mirror_vkey": keyfile.vkey(settings.MIRROR_NAME, self.pki.mirror_key()),
+            "evidence_public": settings.public_text(self.pki.evidence_key()),
             "port": self.options.port,
             "dvr_control": f"http://127.0.0.1:{self.dvr.control.port}",
         }

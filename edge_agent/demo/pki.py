@@ -83,6 +83,14 @@ class Pki:
         """Signs the command centre's commands."""
         return keyfile.ed25519_key(self.command_key_path)
 
+    def supervisor_key(self) -> ed25519.Ed25519PrivateKey:
+        """The second person's, for what takes two."""
+        return keyfile.ed25519_key(self.supervisor_key_path)
+
+    def evidence_key(self) -> x25519.X25519PrivateKey:
+        """Opens what is held for a case, after the recipient's key is destroyed."""
+        return keyfile.x25519_key(self.evidence_key_path)
+
     def recipient_key(self) -> x25519.X25519PrivateKey:
         """Opens the footage: every epoch's key is sealed to its public half."""
         return keyfile.x25519_key(self.recipient_key_path)
@@ -96,6 +104,14 @@ class Pki:
     @property
     def command_key_path(self) -> Path:
         return self.directory / "command.key"
+
+    @property
+    def supervisor_key_path(self) -> Path:
+        return self.directory / "supervisor.key"
+
+    @property
+    def evidence_key_path(self) -> Path:
+        return self.directory / "evidence.key"
 
     @property
     def recipient_key_path(self) -> Path:

@@ -19,6 +19,7 @@ from edge_agent.seal.keys import BoxKey
 
 SITE = "aligarh-pump-0001"
 COMMAND_KID = "iccc-operators"
+SUPERVISOR_KID = "iccc-supervisors"
 RECIPIENT_ID = "iccc"
 WITNESS_NAME = "iccc/witness"
 MIRROR_NAME = "iccc/mirror"
@@ -110,7 +111,12 @@ def write_agent_config(layout: Layout, pki: Pki, broker_port: int, endpoint: str
         "keys": {
             "recipients": [{"id": RECIPIENT_ID, "public_key": public_text(pki.recipient_key())}],
             "commands": [
-                {"kid": COMMAND_KID, "role": "operator", "public_key": public_text(pki.command_key())}
+                {"kid": COMMAND_KID, "role": "operator", "public_key": public_text(pki.command_key())},
+                {
+                    "kid": SUPERVISOR_KID,
+                    "role": "supervisor",
+                    "public_key": public_text(pki.supervisor_key()),
+                },
             ],
             "witness": keyfile.vkey(WITNESS_NAME, pki.witness_key()),
             "mirror": keyfile.vkey(MIRROR_NAME, pki.mirror_key()),

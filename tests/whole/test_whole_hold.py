@@ -23,9 +23,11 @@ from edge_agent.iccc.export import Desk, Wanted
 from edge_agent.iccc.hold import HoldOrder, Rewrapper
 from edge_agent.iccc.hold_store import HoldStore
 from edge_agent.iccc.link import TlsFiles
+from edge_agent.iccc.orders import CommandRefused, SecondKey
 from edge_agent.iccc.store import LedgerStore
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.model import Role
+from edge_agent.ring.evidence import list_holds
 from edge_agent.seal.keys import Recipient, generate_recipient
 from edge_agent.verify.check import verify
 from edge_agent.verify.report import Verdict
@@ -57,6 +59,32 @@ def test_what_was_held_is_exported_after_its_key_is_destroyed(
     assert report.verdict is Verdict.AUTHENTIC, report
     with pytest.raises(SealError):
         exported(city, tmp_path, order, Recipient("evidence", evidence_public), private, {})
+    released(city, watcher.client, tmp_path, soon)
+
+
+def released(city: City, client: IcccClient, tmp_path: Path, soon: Soon) -> None:
+    """One person alone, or one role twice, is refused; two give it up, there and here."""
+    evidence = city.layout.agent / "ring" / "evidence"
+    with closing(HoldStore(tmp_path / "holds.sqlite")) as store:
+        with pytest.raises(CommandRefused, match="not_allowed"):
+            client.command(SITE, "ring.release", {"case": "4711/2026"}, operator="asha", reason="alone")
+        again = SecondKey(city.pki.command_key(), settings.COMMAND_KID)
+        with pytest.raises(CommandRefused, match="not_allowed"):
+            holds.release(client, SITE, "4711/2026", again, store, by="asha", reason="twice the same")
+        assert store.holds(SITE)
+        second = SecondKey(city.pki.supervisor_key(), settings.SUPERVISOR_KID)
+        size = holds.release(client, SITE, "4711/2026", second, store, by="asha", reason="court 9")
+        assert size > 1_000_000
+        assert store.holds(SITE) == []
+    cases = [hold for hold in list_holds(evidence) if not hold.stretch.automatic]
+    assert cases == []
+    with closing(LedgerStore(city.layout.mirror)) as kept:
+        soon(lambda: b'"type":"release"' in everything(kept), 60, "the leaf at the mirror")
+
+
+def everything(kept: LedgerStore) -> bytes:
+    origin = kept.of_site(SITE)
+    return b"".join(kept.leaves(origin.name, 0, origin.size))
 
 
 def exported(city: City, tmp_path: Path, order: HoldOrder, evidence: Recipient, private: bytes, wraps):
