@@ -42,6 +42,11 @@ def amount(count: int) -> str:
     return f"{count / 1024**3:.2f} GiB" if count >= 1024**3 // 10 else f"{count / 1e6:.1f} MB"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 stream`, `2 streams`."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def print_json(document: Any) -> None:
     json.dump(document, sys.stdout, indent=1, ensure_ascii=False, default=str)
     print()

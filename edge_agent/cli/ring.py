@@ -13,7 +13,7 @@ import typer
 
 from edge_agent.agent import roster
 from edge_agent.agent.backup import reach
-from edge_agent.cli.context import ConfigOption, JsonOption, amount, length, load_config, print_json
+from edge_agent.cli.context import ConfigOption, JsonOption, amount, counted, length, load_config, print_json
 from edge_agent.cli.export import ring_export
 from edge_agent.cli.moments import local
 from edge_agent.cli.ring_coverage import as_json, days_back, print_days, read_day
@@ -23,6 +23,7 @@ from edge_agent.config import Config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.model import Role
 from edge_agent.ring.evidence import list_holds
+from edge_agent.ring.hold import Hold
 from edge_agent.ring.reader import RingReader, RingStat
 from edge_agent.seal.keys import BoxKey, stream_id
 
@@ -46,8 +47,7 @@ def stat(context: typer.Context, json: JsonOption = False, config: ConfigOption 
         return
     for ring, more in zip(stats, figures, strict=True):
         print("\n".join(_stat_lines(ring, more, settings)))
-    held = sum(hold.bytes for hold in holds if not hold.stretch.automatic)
-    print(f"held  {amount(held)} of {amount(settings.ring.evidence.max_bytes)} for cases, {len(holds)} holds")
+    print("\n".join(_held_lines(holds, settings)))
 
 
 @app.command("coverage")
@@ -118,6 +118,15 @@ def _stat_lines(ring: RingStat, more: dict[str, Any], settings: Config) -> Itera
         yield f"      written at {rate * 8 / 1e6:.2f} Mbit/s on average; {told}, {wanted}"
     if ring.damaged_ranges:
         yield f"      {ring.damaged_ranges} damaged ranges, {ring.damaged_bytes} bytes; see `ring verify`"
+
+
+def _held_lines(holds: list[Hold], settings: Config) -> Iterator[str]:
+    bounds = settings.ring.evidence
+    kinds = ((False, "for cases", bounds.max_bytes), (True, "around outages", bounds.automatic_bytes))
+    for automatic, what, room in kinds:
+        mine = [hold.bytes for hold in holds if hold.stretch.automatic is automatic]
+        begin = "     " if automatic else "held "
+        yield f"{begin} {amount(sum(mine))} of {amount(room)} {what}, {counted(len(mine), 'hold')}"
 
 
 def _required_days(settings: Config) -> int:

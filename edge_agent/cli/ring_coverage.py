@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from edge_agent.cli.context import length
 from edge_agent.ring.reader import Gap, RingReader, Span
 
 if TYPE_CHECKING:
@@ -158,8 +159,9 @@ def _longest(days: Sequence[Day], timezone: str) -> Iterator[str]:
     for gap in sorted(gaps[:GAPS_SHOWN]):
         start, end = (datetime.fromtimestamp(us / 1e6, ZoneInfo(timezone)) for us in (gap.from_us, gap.to_us))
         seconds = (gap.to_us - gap.from_us) / 1e6
-        told = ", reason recorded" if gap.stated else ""
-        yield f"{'':{NAME_COLUMNS}} {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}, {seconds:,.0f} s{told}"
+        lasted = f"{seconds:.0f} s" if seconds < 120 else length(seconds / 86_400)
+        told = ", its reason is sealed in the footage" if gap.stated else ""
+        yield f"{'':{NAME_COLUMNS}} {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}, {lasted}{told}"
     if len(gaps) > GAPS_SHOWN:
         yield f"{'':{NAME_COLUMNS}} and {len(gaps) - GAPS_SHOWN} shorter ones; --json lists all"
 

@@ -114,7 +114,7 @@ def _print(found: dict[Role, Examined], word: str, settings: Config, box: BoxKey
     for role, examined in found.items():
         print(
             f"{role.value}: {examined.records} records in {examined.segments} segments, "
-            f"{examined.bytes / 1e9:.2f} GB; {examined.named} are named by marks"
+            f"{examined.bytes / 1e9:.2f} GB; the minute marks name {examined.named} of them and bind the rest"
         )
         for line in _lines(examined, names, settings.site.timezone):
             print(f"  {line}")

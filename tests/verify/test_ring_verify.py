@@ -146,7 +146,7 @@ def test_a_whole_ring_holds_and_the_command_says_against_what(tmp_path: Path) ->
     site = Site(tmp_path / "box", minutes(Box(uid="url:cam-01"), 2)).write()
     result = CliRunner().invoke(app, ["-c", str(site.config), "ring", "verify"])
     assert result.exit_code == 0, result.output
-    assert "2 are named by marks" in result.stdout
+    assert "the minute marks name 2 of them" in result.stdout
     assert "held against 2 marks in the ledger" in result.stdout
     assert "everything holds" in result.stdout
 
