@@ -21,6 +21,7 @@ from edge_agent.errors import FormatError
 from edge_agent.health import duty
 from edge_agent.health.nights import Schedule, night_record
 from edge_agent.health.nights_leaf import NightPart, join, read_part, to_leaves
+from edge_agent.health.nights_words import MADE_MINUTES
 from edge_agent.health.scribe import chronicle
 from edge_agent.ledger.leaf import Leaf
 from edge_agent.model import ClockTrust, Instant
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AFTER_MINUTES = 15  # what was seen at the end of the night has been told by then
+AFTER_MINUTES = MADE_MINUTES
 BACK_NIGHTS = 7  # how many missed nights are made up for
 STEP_US = 60_000_000
 AGAIN_S = 300.0

@@ -35,7 +35,8 @@ _TITLES = "".join(
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose nights these are, and how the page came about. `links`: (address, text) of neighbouring pages."""
+    """Whose nights these are, and how the page came about. `links`: (address, text) of neighbouring pages;
+    `note`: what is to be known before all else."""
 
     site: str
     name: str
@@ -46,18 +47,21 @@ class About:
     source: str = ""
     duty: str = "the box's own configuration"
     links: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 def page(about: About, records: Sequence[NightRecord]) -> str:
     """The whole document; `records` in order of their evenings."""
     title = f"Nights of {about.name or about.site}"
     body = [_head(about, records), _nav(about.links)]
+    if about.note:
+        body.append(f'<p class="note">{escape(about.note)}</p>')
     if len(records) == 1:
         body += [_summary(records[0]), _legend(), _night(about, records[0], told=True)]
     elif records:
         body += [_month_summary(records), _calendar(about, records), _legend()]
         body += [_night(about, record) for record in reversed(records) if _eventful(record)]
-    else:
+    elif not about.note:
         body.append('<p class="summary unsure"><strong>No night is recorded here.</strong></p>')
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -74,7 +78,10 @@ def _head(about: About, records: Sequence[NightRecord]) -> str:
     if records:
         first, last = records[0], records[-1]
         when = words.evening(first.evening)
-        when = f"Night of {when}" if first is last else f"{when} to {words.evening(last.evening)}"
+        if first is last:
+            when = f"Night of {when}" + ("" if first.whole else ", so far")
+        else:
+            when = f"{when} to {words.evening(last.evening)}"
     return (
         f'<header><div><h1>{escape(about.name or about.site)}</h1><p class="about">'
         f"{escape(' · '.join(filter(None, what)))}</p></div><p><strong>{escape(when)}</strong></p></header>"

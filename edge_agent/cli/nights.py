@@ -15,6 +15,8 @@ from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.health import duty
+from edge_agent.health import nights_words as words
+from edge_agent.health.chronicle import Chronicle
 from edge_agent.health.nights import NightRecord, night_record
 from edge_agent.health.policy import Demand
 
@@ -26,6 +28,7 @@ def nights(
     context: typer.Context,
     month: Annotated[str, typer.Option(help="All nights of a month, e.g. 2026-11.")] = "",
     night: Annotated[str, typer.Option(help="The night that begins in this evening, e.g. 2026-11-21.")] = "",
+    so_far: Annotated[bool, typer.Option("--so-far", help="The night under way, with its day.")] = False,
     csv: Annotated[
         Path | None, typer.Option(help="Write a table for spreadsheets; - for the screen.")
     ] = None,
@@ -33,23 +36,33 @@ def nights(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """What each camera saw of the last night, of another, or of a month; and why not of the rest."""
+    """What each camera saw of the last night, of another, or of a month; and why not of the rest.
+
+    On the first day, while no night is over, the one under way is shown."""
     settings = load_config(context, config)
     now_us = time.time_ns() // 1000
     demand = _demand(settings)
-    evenings = _evenings(settings, demand, month, night, now_us)
-    records = _records(settings, demand, evenings, now_us)
+    told, records = _records(settings, demand, _evenings(demand, month, night, so_far, now_us), now_us)
+    note = ""
+    if not (month or night or so_far) and not (records and told.begun_us):
+        note = _first_night(demand, told, now_us)
+        under_way = duty.under_way(demand.schedule.zone, now_us, demand.schedule.night)
+        records = [night_record(told, demand.schedule, under_way, now_us)]
+    elif not records and told.installed_us:
+        note = words.not_before(told.installed_us, demand.schedule.zone)
     names = _names(settings)
     if csv is not None:
         _write_csv(csv, settings, names, records)
     if html is not None:
-        _write_html(html, settings, names, records, now_us)
+        _write_html(html, settings, names, records, now_us, note)
     if json:
         from edge_agent.health.nights_leaf import as_document
 
         print_json([as_document(record) for record in records])
     elif csv is None and html is None:
-        _print(records, names)
+        _print(records, names, note)
+    elif note:
+        print(note, file=sys.stderr)
 
 
 def _demand(settings: Config) -> Demand:
@@ -58,12 +71,20 @@ def _demand(settings: Config) -> Demand:
     return kept_demand(settings)
 
 
-def _evenings(settings: Config, demand: Demand, month: str, night: str, now_us: int) -> list[date]:
-    """Of those whose night has begun. Without a wish: the newest whose night is over."""
+def _first_night(demand: Demand, told: Chronicle, now_us: int) -> str:
+    schedule = demand.schedule
+    first = duty.under_way(schedule.zone, told.installed_us or now_us, schedule.night)
+    return words.first_night(schedule.zone, duty.night(schedule.zone, first, schedule.night))
+
+
+def _evenings(demand: Demand, month: str, night: str, so_far: bool, now_us: int) -> list[date]:
+    """Of those whose day has begun. Without a wish: the newest whose night is over."""
     zone, span = demand.schedule.zone, demand.schedule.night
     today = duty.local_day(zone, now_us)
-    if month and night:
-        raise ConfigError(["--month and --night exclude each other"])
+    if bool(month) + bool(night) + so_far > 1:
+        raise ConfigError(["--month, --night and --so-far exclude each other"])
+    if so_far:
+        return [duty.under_way(zone, now_us, span)]
     if night:
         return [_date(night, "--night", "2026-11-21")]
     if month:
@@ -80,7 +101,10 @@ def _date(text: str, option: str, example: str) -> date:
         raise ConfigError([f"{option}: {text.removesuffix('-01')!r} is not like {example}"]) from error
 
 
-def _records(settings: Config, demand: Demand, evenings: Sequence[date], now_us: int) -> list[NightRecord]:
+def _records(
+    settings: Config, demand: Demand, evenings: Sequence[date], now_us: int
+) -> tuple[Chronicle, list[NightRecord]]:
+    """What the ledger tells, and the records of these evenings; none of a time before the box was there."""
     from edge_agent.agent.nights_reading import leaves_since
     from edge_agent.health.scribe import chronicle
     from edge_agent.ledger import history
@@ -89,7 +113,7 @@ def _records(settings: Config, demand: Demand, evenings: Sequence[date], now_us:
     if not directory.is_dir():
         raise EdgeAgentError(f"{directory}: no ledger yet; the agent begins it at its first start")
     if not evenings:
-        return []
+        return Chronicle(), []
     from_us = duty.window(demand.schedule.zone, evenings[0], demand.schedule.night)[0]
     newest_first = (entry for _, entry in history.newest_first(directory))
     try:
@@ -98,7 +122,8 @@ def _records(settings: Config, demand: Demand, evenings: Sequence[date], now_us:
         raise EdgeAgentError(
             f"{error.filename}: permission denied; run it with sudo, or as the service's user"
         ) from error
-    return [night_record(told, demand.schedule, evening, now_us) for evening in evenings]
+    records = [night_record(told, demand.schedule, evening, now_us) for evening in evenings]
+    return told, [record for record in records if not record.before_its_time]
 
 
 def _names(settings: Config) -> dict[str, str]:
@@ -117,7 +142,12 @@ def _write_csv(path: Path, settings: Config, names: dict[str, str], records: Seq
 
 
 def _write_html(
-    path: Path, settings: Config, names: dict[str, str], records: Sequence[NightRecord], now_us: int
+    path: Path,
+    settings: Config,
+    names: dict[str, str],
+    records: Sequence[NightRecord],
+    now_us: int,
+    note: str,
 ) -> None:
     from edge_agent.agent import reports
     from edge_agent.agent.nights_page import About, page
@@ -125,8 +155,9 @@ def _write_html(
     site = settings.site
     made = f"made at {reports.local_time(now_us, site.timezone)}"
     about = About(
-        site.id, site.name, site.kind, site.address, tuple(names.items()), made, "from the box's own ledger"
-    )
+        site.id, site.name, site.kind, site.address, tuple(names.items()), made, "from the box's own ledger",
+        note=note,
+    )  # fmt: skip
     text = page(about, records)
     if str(path) == "-":
         sys.stdout.buffer.write(text.encode())
@@ -135,10 +166,12 @@ def _write_html(
     print(f"{path}: {len(records)} night{'s' * (len(records) != 1)}", file=sys.stderr)
 
 
-def _print(records: Sequence[NightRecord], names: dict[str, str]) -> None:
+def _print(records: Sequence[NightRecord], names: dict[str, str], note: str) -> None:
     from edge_agent.cli.nights_view import view
 
+    if note:
+        print(f"{note}\n")
     for line in view(records, names, CELLS):
         print(line)
-    if not records:
+    if not records and not note:
         print("no night of that month has begun")

@@ -46,12 +46,13 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Chronicle:
     """`turns` of every camera, in order; before the first one nothing is known. `begun_us` and `told_us` are
-    the times of the first and of the last leaf."""
+    the times of the first and of the last leaf; `installed_us` is the box's first start, if it is told."""
 
     turns: Mapping[str, tuple[Turn, ...]] = field(default_factory=dict)
     works: tuple[Work, ...] = ()
     begun_us: int = 0
     told_us: int = 0
+    installed_us: int = 0
 
     def cameras(self) -> tuple[str, ...]:
         return tuple(sorted(self.turns))

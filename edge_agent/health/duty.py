@@ -68,6 +68,12 @@ def window(zone: str, evening: date, span: str = NIGHT) -> Stretch:
     return night(zone, evening - timedelta(days=1), span)[1], night(zone, evening, span)[1]
 
 
+def under_way(zone: str, wall_us: int, span: str = NIGHT) -> date:
+    """The evening of the night whose day this moment belongs to: today's, or before its end yesterday's."""
+    today = local_day(zone, wall_us)
+    return today if window(zone, today, span)[0] <= wall_us else today - timedelta(days=1)
+
+
 def local_day(zone: str, wall_us: int) -> date:
     return _local(wall_us, ZoneInfo(zone)).date()
 

@@ -88,7 +88,10 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class NightRecord:
-    """The day [from, to) that ends with the night [dusk, to) of `evening`. `whole` once all of it is over."""
+    """The day [from, to) that ends with the night [dusk, to) of `evening`. `whole` once all of it is over.
+
+    `installed_us`, if it lies behind `from_us`: nothing was due before it.
+    """
 
     evening: date
     zone: str
@@ -101,6 +104,12 @@ class NightRecord:
     works: tuple[Work, ...] = ()
     policy: int = 0  # version of the command centre's, 0: the box's own configuration
     left_out: int = 0  # outages that did not fit into the leaf
+    installed_us: int = 0
+
+    @property
+    def before_its_time(self) -> bool:
+        """There was no box yet: nothing can be told of that night, nor was anything due."""
+        return self.installed_us >= self.to_us > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ def night_record(
 ) -> NightRecord:
     """Of `cameras` (default: all that the ledger names), the day that ends with this evening's night.
 
-    A night that is not over yet is told up to the ledger's last word.
+    A night that is not over yet is told up to the ledger's last word. What was before the box's first start
+    is neither due nor unknown.
     """
     from_us, end_us = duty.window(schedule.zone, evening, schedule.night)
     dusk_us = duty.night(schedule.zone, evening, schedule.night)[0]
@@ -130,13 +140,14 @@ def night_record(
     sights, lines = [], []
     for camera in cameras or told.cameras():
         line = _with_work(told.between(camera, from_us, to_us), camera, told.works)
-        due = duty.stretches(schedule.of(camera), schedule.zone, from_us, to_us)
+        due = duty.stretches(schedule.of(camera), schedule.zone, max(from_us, told.installed_us), to_us)
         sights.append(_sight(camera, line, due, min(dusk_us, to_us), (from_us, to_us)))
         lines += [piece for piece in _outages(told, camera, line, due) if piece is not None]
     works = tuple(w for w in told.works if w.from_us < to_us and w.until_us > from_us)
     return NightRecord(
         evening, schedule.zone, from_us, dusk_us, to_us, to_us == end_us, tuple(sights),
         tuple(_together(lines)), works, schedule.policy,
+        installed_us=told.installed_us if told.installed_us > from_us else 0,
     )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ class NightPart(_Model):
     dusk: Time
     until: Time
     policy: Count = 0
+    installed: Time | None = None
     cameras: tuple[CameraRow, ...] = ()
     outages: tuple[OutageRow, ...] = ()
     left_out: Count = 0
@@ -120,11 +121,12 @@ def join(parts: Iterable[NightPart]) -> NightRecord | None:
         tuple(_sight(row) for row in rows),
         tuple(_outage(row, every) for part in ordered for row in part.outages),
         policy=first.policy, left_out=first.left_out,
+        installed_us=_us(first.installed) if first.installed else 0,
     )  # fmt: skip
 
 
 def _head(record: NightRecord) -> dict[str, JsonValue]:
-    return {
+    head: dict[str, JsonValue] = {
         "night": record.evening.isoformat(),
         "zone": record.zone,
         "since": timestamp(record.from_us),
@@ -132,6 +134,9 @@ def _head(record: NightRecord) -> dict[str, JsonValue]:
         "until": timestamp(record.to_us),
         "policy": record.policy,
     }
+    if record.installed_us:
+        head["installed"] = timestamp(record.installed_us)
+    return head
 
 
 def _packed(

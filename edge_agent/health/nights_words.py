@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.health import wording
 from edge_agent.health.chronicle import DARK, MUTED, UNKNOWN, UNUSABLE
-from edge_agent.health.nights import NightRecord, Outage
+from edge_agent.health.duty import MINUTE_US, Stretch
+from edge_agent.health.nights import Minutes, NightRecord, Outage, Sight
 
 STATES = {DARK: "dark", UNUSABLE: "without a usable picture", UNKNOWN: "not known", MUTED: "planned work"}
 MAX_SENTENCES = 6
+MADE_MINUTES = 15  # after the night's end its record is made: what was seen last has been told by then
 
 
 def duration(minutes: int) -> str:
@@ -48,16 +50,29 @@ def zone_name(us: int, zone: str) -> str:
 
 
 def headline(record: NightRecord) -> str:
-    """`3 of 8 cameras were dark for up to 6 h 12 min of the night.`"""
+    """`3 of 8 cameras were dark for up to 6 h 12 min of the night.` Of one that is not over: `So far ...`, of
+    the day too."""
     parts = [part for state in (DARK, UNUSABLE, UNKNOWN) if (part := _share(record, state))]
     if not parts:
-        due = any(sight.night.due for sight in record.sights)
-        return "Every camera saw all night." if due else "No camera was to see that night."
+        return _all_well(record)
     total = len(record.sights)
     (count, what), *rest = parts
     which = f"All {total} cameras" if count == total > 1 else f"{count} of {total} camera{'s' * (total != 1)}"
-    first = f"{which} {'was' if count == 1 else 'were'} {what} of the night"
+    first = f"{which} {'was' if count == 1 else 'were'} {what}{' of the night' if record.whole else ''}"
+    first = first if record.whole else f"So far {first[:1].lower()}{first[1:]}"
     return "; ".join([first, *(f"{count} {what}" for count, what in rest)]) + "."
+
+
+def _all_well(record: NightRecord) -> str:
+    due = any(_counted(record, sight).due for sight in record.sights)
+    if not record.whole:
+        return "So far every camera saw." if due else "So far no camera was to see."
+    return "Every camera saw all night." if due else "No camera was to see that night."
+
+
+def _counted(record: NightRecord, sight: Sight) -> Minutes:
+    """What headlines count: the night; while it lasts, all that there is."""
+    return sight.night if record.whole else sight.whole
 
 
 def sentences(record: NightRecord) -> list[str]:
@@ -66,7 +81,29 @@ def sentences(record: NightRecord) -> list[str]:
     told.sort(key=lambda o: (-_within_us(record, o), o.since_us))
     lines = [sentence(record, outage) for outage in told[:MAX_SENTENCES]]
     more = len(told) - len(lines) + record.left_out
-    return [*lines, f"{more} more, see the list."] if more else lines
+    lines += [f"{more} more, see the list."] if more else []
+    return [*lines, installed(record)] if record.installed_us else lines
+
+
+def installed(record: NightRecord) -> str:
+    """`No record before 22 Nov 2026, 15:20: this box was installed then.`"""
+    return not_before(record.installed_us, record.zone)
+
+
+def not_before(installed_us: int, zone: str) -> str:
+    at = _local(installed_us, zone)
+    return f"No record before {at.day} {at:%b %Y}, {at:%H:%M}: this box was installed then."
+
+
+def first_night(zone: str, span: Stretch) -> str:
+    """While no night is over yet: when the first will be, and what is to be found then."""
+    begins, ends = _local(span[0], zone), _local(span[1], zone)
+    made = _local(span[1] + MADE_MINUTES * MINUTE_US, zone)
+    return (
+        f"No night is over yet. The first, of {begins:%a} {begins.day} {begins:%b} from "
+        f"{begins:%H:%M}, ends on {ends:%a} {ends.day} {ends:%b} at {ends:%H:%M}; its record, with what each "
+        f"camera saw and why not the rest, is here from {made:%H:%M} on."
+    )
 
 
 def sentence(record: NightRecord, outage: Outage) -> str:
@@ -95,7 +132,7 @@ def spent(minutes: Iterable[tuple[str, int]]) -> str:
 
 def _share(record: NightRecord, state: str) -> tuple[int, str] | None:
     """How many cameras, and for how long at most."""
-    hit = [s.night.of(state) for s in record.sights if s.night.of(state)]
+    hit = [minutes for s in record.sights if (minutes := _counted(record, s).of(state))]
     if not hit:
         return None
     span = duration(max(hit)) if min(hit) == max(hit) else f"up to {duration(max(hit))}"

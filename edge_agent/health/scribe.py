@@ -149,7 +149,7 @@ class _Scribe:
         self._works: list[Work] = []
         self._affairs: dict[str, Affair] = {}
         self._run_us = 0  # when this run of the agent began: it cannot know of earlier
-        self._begun_us = self._told_us = 0
+        self._begun_us = self._told_us = self._installed_us = 0
         self._stopped = False
         self._shift_us = 0  # by what the leaf's clock was wrong, as far as its boot knew later
 
@@ -165,7 +165,7 @@ class _Scribe:
             case "cameras":
                 self._order = list(_words(data.get("ids")))
                 for camera in self._order:
-                    self._line(camera).first(at_us, Condition(UNKNOWN, STARTING))
+                    self._line(camera).first(min(self._run_us or at_us, at_us), Condition(UNKNOWN, STARTING))
             case "camera":
                 self._camera(leaf, at_us)
             case "incident":
@@ -195,7 +195,7 @@ class _Scribe:
         if not self._stopped:
             self._all_turn(self._told_us, Condition(UNKNOWN, NO_RECORD))
         turns = {camera: tuple(line.turns) for camera, line in self._lines.items()}
-        return Chronicle(turns, tuple(self._works), self._begun_us, self._told_us)
+        return Chronicle(turns, tuple(self._works), self._begun_us, self._told_us, self._installed_us)
 
     def _booted(self, leaf: Told, at_us: int) -> None:
         """The agent did not run from its last sign of life until now; every camera is looked at anew."""
@@ -203,6 +203,8 @@ class _Scribe:
         if self._told_us:
             alive_us = max(self._told_us, _wall_us(leaf.data.get("alive")) or 0)
             self._all_turn(min(alive_us, at_us), Condition(UNKNOWN, _ENDINGS.get(before, "agent_off")))
+        elif before == "first_start":
+            self._installed_us = at_us
         self._all_turn(at_us, Condition(UNKNOWN, STARTING))
         self._run_us, self._stopped = at_us, False
 
@@ -261,9 +263,18 @@ class _Scribe:
         self._doubtful.clear()
 
     def _work(self, data: Mapping[str, object], at_us: int) -> None:
-        until_us = self._moment(data.get("until"), 0)
+        """A later word on the same cameras holds from now on; one that is over already ends the work."""
+        cameras, until_us = _words(data.get("cameras")), self._moment(data.get("until"), 0)
+        over = until_us <= at_us
+        self._works = [
+            replace(work, until_us=at_us)
+            if work.until_us > at_us and _is_replaced(work, cameras, over)
+            else work
+            for work in self._works
+        ]
+        self._works = [work for work in self._works if work.until_us > work.from_us]
         reason, who = _word(data.get("reason"), 256), _word(data.get("who"))
-        self._announced(Work(at_us, until_us, _words(data.get("cameras")), reason, who))
+        self._announced(Work(at_us, until_us, cameras, reason, who))
 
     def _announced(self, work: Work) -> None:
         if work.until_us > work.from_us and work not in self._works and len(self._works) < MAX_WORKS:
@@ -293,6 +304,13 @@ class _Scribe:
         if camera not in self._lines and len(self._lines) >= MAX_CAMERAS:
             return _Line()  # written to nowhere: no site has so many
         return self._lines.setdefault(camera, _Line())
+
+
+def _is_replaced(work: Work, cameras: tuple[str, ...], over: bool) -> bool:
+    """Who ends work at all cameras ends every work. What an outage told of a work goes with it."""
+    if not cameras:
+        return over or not work.cameras or not work.who
+    return set(work.cameras) == set(cameras) or (not work.who and set(work.cameras) <= set(cameras))
 
 
 def _word(value: object, longest: int = MAX_WORD) -> str:

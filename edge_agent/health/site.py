@@ -113,9 +113,16 @@ class Site:
             self.clocks[recorder] = replace(clock, ahead_s=clock.ahead_s - signal.step_s)
 
     def announced(self, signal: WorkAnnounced) -> None:
-        """A later word on the same cameras replaces the earlier; one that is over already revokes it."""
-        self._works = [work for work in self._works if set(work.cameras) != set(signal.cameras)]
-        self._works = [*self._works[-MAX_WORKS + 1 :], signal]
+        """A later word on the same cameras replaces the earlier; one that is over already revokes it, and on
+        all cameras revokes every other."""
+        over = signal.until_us <= signal.at.wall_us
+        every = over and not signal.cameras
+        others = [w for w in self._works if not every and set(w.cameras) != set(signal.cameras)]
+        self._works = others if over else [*others[-MAX_WORKS + 1 :], signal]
+
+    def works(self, wall_us: int) -> tuple[WorkAnnounced, ...]:
+        """Announced and not over."""
+        return tuple(work for work in self._works if wall_us < work.until_us)
 
     def planned(self, cameras: tuple[str, ...], wall_us: int) -> Planned | None:
         """The work that covers every one of `cameras` now."""

@@ -29,11 +29,13 @@ AFTER_US = 15 * 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class SiteNights:
-    """`told_us`: the newest leaf's time, 0 without any. `own`: the evenings that the box itself recorded."""
+    """`told_us`: the newest leaf's time, 0 without any. `own`: the evenings that the box itself recorded.
+    `installed_us`: the box's first start, 0 unless one of the nights asked for lies before it."""
 
     records: tuple[NightRecord, ...]
     own: frozenset[date]
     told_us: int
+    installed_us: int = 0
 
 
 def last_evening(zone: str, now_us: int) -> date:
@@ -65,15 +67,16 @@ class NightShelf:
         own = self._own(origin, size, set(evenings))
         missing = [evening for evening in evenings if evening not in own]
         counted: dict[date, NightRecord] = {}
-        told_us = self._newest_us(origin, size)
+        told_us, installed_us = self._newest_us(origin, size), 0
         if missing and size:
             schedule = Schedule(zone)
             from_us = duty.window(zone, missing[0])[0]
             told = chronicle(leaves_since(self._backwards(origin, size), from_us))
             made = (night_record(told, schedule, evening, now_us) for evening in missing)
             counted = {r.evening: r for r in made if told.begun_us < r.to_us}  # else it was not there yet
+            installed_us = told.installed_us
         records = (own.get(e) or counted.get(e) for e in evenings)
-        return SiteNights(tuple(r for r in records if r is not None), frozenset(own), told_us)
+        return SiteNights(tuple(r for r in records if r is not None), frozenset(own), told_us, installed_us)
 
     def _own(self, origin: Origin, size: int, wanted: set[date]) -> dict[date, NightRecord]:
         parts: dict[tuple[date, int], list[NightPart]] = {}

@@ -86,7 +86,33 @@ def test_a_month_as_json_counts_every_night_that_has_begun(shop: Shop) -> None:
     cam_01, cam_02 = by_night["2026-11-20"]["cameras"]
     assert cam_01["night"] == {"due": 600, "seen": 228, "dark": {"camera_lost": 372}}
     assert cam_02["night"] == {"due": 120, "seen": 120}
-    assert by_night["2026-11-01"]["cameras"][0]["night"] == {"due": 600, "unknown": {"no_record": 600}}
+    first = by_night["2026-11-19"]
+    assert first["installed"] == "2026-11-19T23:30:00.000Z"
+    assert first["cameras"][0]["night"] == {"due": 60, "seen": 60}, "nothing was due before the box was there"
+    assert min(by_night) == "2026-11-19"
+
+
+def test_before_the_box_was_there_nothing_was_due(shop: Shop) -> None:
+    told = shop.ask("--night", "2026-11-10")
+    assert told.exit_code == 0
+    assert told.stdout.strip() == "No record before 20 Nov 2026, 05:00: this box was installed then."
+    assert json.loads(shop.ask("--night", "2026-11-10", "--json").stdout) == []
+
+
+def test_on_the_first_day_the_night_under_way_is_shown_and_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story(["cam-01", "cam-02"], "2026-11-20 15:20").boot().all_up().until("2026-11-20 23:00")
+    first = Shop(tmp_path, story.entries)
+    monkeypatch.setattr("time.time_ns", lambda: story.now_us * 1000)
+    text = first.ask().stdout
+    assert text.startswith("No night is over yet. The first, of Fri 20 Nov from 20:00, ends on Sat 21 Nov at")
+    assert "Fri 20 Nov 2026: So far every camera saw." in text
+    assert "No record before 20 Nov 2026, 15:20: this box was installed then." in text
+    story.turn("cam-01", "dark", verdict="camera_lost", confidence=70).until("2026-11-20 23:40")
+    (tmp_path / "later").mkdir()
+    text = Shop(tmp_path / "later", story.entries).ask("--so-far").stdout
+    assert "So far 1 of 2 cameras was dark for 40 min." in text
 
 
 def test_the_spreadsheet_has_types_and_no_formulas(shop: Shop, tmp_path: Path) -> None:
@@ -121,6 +147,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(shop: Shop, tmp_path: P
         (["--night", "21.11.2026"], "--night"),
         (["--month", "2026"], "--month"),
         (["--month", "2026-11", "--night", "2026-11-20"], "exclude"),
+        (["--month", "2026-11", "--so-far"], "exclude"),
     ],
 )
 def test_a_wrong_wish_is_refused_with_its_name(shop: Shop, arguments: list[str], word: str) -> None:

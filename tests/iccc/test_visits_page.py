@@ -133,6 +133,23 @@ def test_a_date_before_there_were_cameras_has_no_night(server: Any) -> None:
     assert "No night is recorded" in page
 
 
+def test_the_first_day_is_shown_so_far_and_says_when_its_night_ends(server: Any) -> None:
+    page, _ = get(server, "/sites/mall-new/nights")
+    assert "No night is over yet. The first, of Sat 21 Nov from 20:00, ends on Sun 22 Nov at 06:00" in page
+    assert "from 06:15 on." in page
+    assert "So far all 4 cameras were not known for 4 h 11 min." in page, "the box told nothing since 06:19"
+    assert "No record before 21 Nov 2026, 06:16: this box was installed then." in page
+
+
+def test_a_night_before_the_box_is_no_night_of_it(server: Any) -> None:
+    page, _ = get(server, f"/sites/mall-new/nights?night={fleet.EVENING}")
+    assert "No record before 21 Nov 2026, 06:16: this box was installed then." in page
+    assert "nothing is recorded" not in page
+    table, _ = get(server, "/sites/mall-new/nights.csv?month=2026-11")
+    (_, *rows) = csv.reader(io.StringIO(table[1:]))
+    assert {row[0] for row in rows} == {"2026-11-21"}
+
+
 @pytest.mark.needs("chromium")
 def test_the_pages_in_a_browser(page: Any, server: Any) -> None:
     for name, path in (

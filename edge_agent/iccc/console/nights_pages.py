@@ -21,6 +21,7 @@ from edge_agent.agent.nights_table import COLUMNS, Cell, csv_text, rows
 from edge_agent.agent.reports import local_time
 from edge_agent.errors import LedgerError
 from edge_agent.health import duty
+from edge_agent.health import nights_words as words
 from edge_agent.health.nights import NightRecord
 from edge_agent.iccc import nights as kept
 from edge_agent.iccc import visits as visiting
@@ -84,7 +85,9 @@ class NightPages:
         evening = found.records[-1].evening if found.records else kept.last_evening(site.zone, now_us)
         about = About(
             site.id, site.name, site.kind, site.address, tuple((c.id, c.name) for c in site.cameras),
-            f"made at {local_time(now_us, site.zone)}", source, hours, _links(site.id, evening),
+            f"made at {local_time(now_us, site.zone)}", source, hours,
+            _links(site.id, evening, duty.under_way(site.zone, now_us)),
+            _note(request.query_params, found, site.zone, now_us),
         )  # fmt: skip
         return _html(page(about, found.records), STYLE)
 
@@ -105,7 +108,11 @@ class NightPages:
         except ValueError:
             return PlainTextResponse("Ask with ?night=2026-11-21 or ?month=2026-11.", 400)
         try:
-            return await asyncio.to_thread(kept.read, self._mirror, site.id, site.zone, evenings, now_us)
+            found = await asyncio.to_thread(kept.read, self._mirror, site.id, site.zone, evenings, now_us)
+            if not found.records and _unasked(request.query_params):  # the first day
+                evenings = [duty.under_way(site.zone, now_us)]
+                found = await asyncio.to_thread(kept.read, self._mirror, site.id, site.zone, evenings, now_us)
+            return found
         except LedgerError as error:
             return PlainTextResponse(f"{error}", 404)
 
@@ -196,12 +203,27 @@ def _evenings(asked: Mapping[str, str], zone: str, now_us: int) -> list[date]:
     return [kept.last_evening(zone, now_us)]
 
 
-def _links(site: str, evening: date) -> tuple[tuple[str, str], ...]:
+def _unasked(asked: Mapping[str, str]) -> bool:
+    return "month" not in asked and "night" not in asked
+
+
+def _note(asked: Mapping[str, str], found: kept.SiteNights, zone: str, now_us: int) -> str:
+    """Why there is less than one might look for."""
+    if _unasked(asked) and not any(record.whole for record in found.records):
+        first = duty.under_way(zone, found.installed_us or now_us)
+        return words.first_night(zone, duty.night(zone, first))
+    if not found.records and found.installed_us:
+        return words.not_before(found.installed_us, zone)
+    return ""
+
+
+def _links(site: str, evening: date, under_way: date) -> tuple[tuple[str, str], ...]:
     base, day = f"/sites/{site}/nights", timedelta(days=1)
     month = f"{evening:%Y-%m}"
     return (
         (f"{base}?night={evening - day}", "Night before"),
         (f"{base}?night={evening + day}", "Night after"),
+        (f"{base}?night={under_way}", "Night under way"),
         (f"{base}?month={month}", "Whole month"),
         (f"{base}.csv?month={month}", "Spreadsheet of the month"),
         ("/visits", "Sites to visit"),
