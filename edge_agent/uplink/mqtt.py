@@ -62,10 +62,11 @@ class MqttConnection:
         self._lost: LinkLost | None = None
         self._flow = Flow()
         self._carried = 0
-        self._under_way: dict[int, tuple[int, float]] = {}  # paho's message id -> our token, when it left
+        self._under_way: dict[int, tuple[Outgoing, float]] = {}  # by paho's message id; when it left
         self._answered = 0.0  # last acknowledgement, or when the first unacknowledged message left
         self._proved = 0.0  # when the newest message left that was acknowledged
         self._aliases: dict[str, int] = {}
+        self._known: set[str] = set()  # topics whose alias the broker has surely taken
 
     def open(self) -> Limits:
         """Connect, subscribe, and wait until the broker granted both. Blocks at most twice the timeout."""
@@ -113,14 +114,15 @@ class MqttConnection:
         if size > self._limits.max_packet:
             self._owner.refused(message.token, f"{size} bytes; the broker takes {self._limits.max_packet}")
             return
-        topic, alias = self._named(message.topic)
+        alias = self._alias(message)
+        topic = "" if message.topic in self._known else message.topic
         properties = _publish_properties(message, alias)
         info = self._client.publish(topic, message.payload, message.qos, message.retain, properties)
         if message.qos:
             now = self._clock.monotonic()
             if not self._under_way:
                 self._answered = now
-            self._under_way[info.mid] = message.token, now
+            self._under_way[info.mid] = message, now
         self._raise_if_lost()
 
     def pump(self, timeout_s: float) -> None:
@@ -205,15 +207,13 @@ class MqttConnection:
         unreached = self._context is not None and self._context.wrapped is None
         return not unreached or isinstance(error, ConnectionRefusedError)
 
-    def _named(self, topic: str) -> tuple[str, int | None]:
-        """The topic as it is sent, and its alias (MQTT 5, 3.3.2.3.4): in full once, then by number alone."""
+    def _alias(self, message: Outgoing) -> int | None:
+        """A number for the topic (MQTT 5, 3.3.2.3.4); alone it stands once a message with both was taken."""
         assert self._limits is not None
-        if topic in self._aliases:
-            return "", self._aliases[topic]
-        if len(self._aliases) >= min(self._limits.aliases, MOST_ALIASES):
-            return topic, None
-        self._aliases[topic] = len(self._aliases) + 1
-        return topic, self._aliases[topic]
+        free = len(self._aliases) < min(self._limits.aliases, MOST_ALIASES)
+        if message.qos and free:
+            return self._aliases.setdefault(message.topic, len(self._aliases) + 1)
+        return self._aliases.get(message.topic)
 
     def _ping_if_due(self) -> None:
         """paho pings beside whatever traffic: it forgets that it wrote. An acknowledgement proves as much."""
@@ -288,12 +288,14 @@ class MqttConnection:
         known = self._under_way.pop(mid, None)
         if known is None:
             return
-        token, self._proved = known
+        message, self._proved = known
         self._answered = self._clock.monotonic()
         if reason.value >= FAILURE:
-            self._owner.refused(token, str(reason))
-        else:
-            self._owner.acknowledged(token)
+            self._owner.refused(message.token, str(reason))
+            return
+        if message.topic in self._aliases:
+            self._known.add(message.topic)
+        self._owner.acknowledged(message.token)
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         try:

@@ -26,6 +26,8 @@ HEARTBEAT = topics.up(SITE, Up.HEARTBEAT)
 class Acking(QuietBroker):
     """Acknowledges, and notes each PUBLISH's topic with its alias."""
 
+    verdict = b""  # of a PUBACK; none is success
+
     def __init__(self, pki: Pki, connack_properties: bytes = b"") -> None:
         self.named: list[tuple[str, int | None]] = []
         super().__init__(pki, connack_properties)
@@ -37,7 +39,7 @@ class Acking(QuietBroker):
         alias = properties[:size].find(b"\x23", 0) if size in (3, 8) else -1
         self.named.append((topic, struct.unpack_from(">H", properties, alias + 1)[0] if alias >= 0 else None))
         if head & QOS_1:
-            self._answer(end, 0x40, packet)
+            self._answer(end, 0x40, packet + self.verdict)
 
 
 @pytest.fixture
@@ -53,6 +55,7 @@ def beat(box: Box, broker: Acking, times: int, pause_s: float = 0.0) -> None:
         heard = len(broker.named) + 1
         box.control.send_heartbeat(HeartbeatData())
         until(lambda heard=heard: len(broker.named) == heard)
+        until(lambda: not box.control._outbox._under_way)
         sleep(pause_s)
 
 
@@ -96,6 +99,16 @@ def test_a_topic_is_spelled_once_and_then_goes_by_its_number(pki: Pki, acking: A
         beat(box, acking, 3)
     state = topics.up(SITE, Up.STATE)
     assert acking.named == [(state, 1), (HEARTBEAT, 2), ("", 2), ("", 2), ("", 1)]
+
+
+def test_a_topic_whose_message_was_refused_is_spelled_again(pki: Pki, acking: Acking) -> None:
+    """A broker that refuses early (quota) may not have read so far."""
+    acking.verdict = bytes([0x97])
+    box = Box(pki, acking.port)
+    with running(box.control):
+        box.connected()
+        beat(box, acking, 2)
+    assert acking.named[1:3] == [(HEARTBEAT, 2)] * 2
 
 
 def test_no_more_topics_go_by_number_than_the_broker_keeps(pki: Pki, acking: Acking) -> None:
