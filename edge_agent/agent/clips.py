@@ -16,9 +16,9 @@ from edge_agent.errors import EdgeAgentError, UplinkError
 from edge_agent.uplink.clip import Clip, ClipChanged, ClipStarted, payloads, survey
 from edge_agent.uplink.clip_session import ALL_SENT
 from edge_agent.uplink.facts import ViewingEnded
+from edge_agent.uplink.lease import LEASE_RAN_OUT, STOPPED
 from edge_agent.uplink.media import MAX_CLIPS
 from edge_agent.uplink.operations import ClipArgs
-from edge_agent.uplink.playback import LEASE_RAN_OUT, STOPPED
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner

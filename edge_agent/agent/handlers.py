@@ -23,6 +23,7 @@ from edge_agent.model import Role, StreamKey
 from edge_agent.seal.tips import tips_stream
 from edge_agent.uplink.commands import Command
 from edge_agent.uplink.facts import ViewingEnded
+from edge_agent.uplink.lease import LEASE_RAN_OUT, STOPPED
 from edge_agent.uplink.operations import (
     CameraArgs,
     ClipArgs,
@@ -37,7 +38,7 @@ from edge_agent.uplink.operations import (
     ReleaseArgs,
     WorkArgs,
 )
-from edge_agent.uplink.playback import END_OF_FOOTAGE, LEASE_RAN_OUT, STOPPED
+from edge_agent.uplink.playback import END_OF_FOOTAGE
 
 if TYPE_CHECKING:
     from edge_agent.agent.owner import Owner

@@ -11,7 +11,8 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Role
 from edge_agent.uplink import topics, ulid
 from edge_agent.uplink.clip import WINDOW
-from edge_agent.uplink.playback import FASTEST, LEASE_RAN_OUT, STOPPED
+from edge_agent.uplink.lease import Lease
+from edge_agent.uplink.playback import FASTEST
 from edge_agent.uplink.topics import MediaKind
 
 ALL_SENT = "all parts sent"
@@ -33,9 +34,7 @@ class ClipSession:
         self.camera = camera
         self.role = role
         self.topic = topics.media(site, self.session, self.kind, camera, role)
-        self._lease = lease
-        self._lease_until = clock.monotonic() + lease_s
-        self._clock = clock
+        self._lease = Lease(lease, lease_s, clock)
         self._wake = wake
         self._ahead: queue.Queue[bytes] = queue.Queue(WINDOW)
         self._closed = Event()
@@ -53,21 +52,15 @@ class ClipSession:
         return self._sent
 
     def renew(self, lease: str, lease_s: float) -> bool:
-        if lease != self._lease:
-            return False
-        self._lease_until = self._clock.monotonic() + lease_s
-        return True
+        return self._lease.renew(lease, lease_s)
 
     def leave(self, lease: str) -> bool:
-        self._lease_until = self._lease_until if lease != self._lease else 0.0
-        return lease == self._lease
+        return self._lease.leave(lease)
 
     def ended(self, now: float) -> str:
         """Why nothing more will come. A part that is read after the end was written cannot be."""
-        if now >= self._lease_until:
-            return STOPPED if self._lease_until == 0.0 else LEASE_RAN_OUT
         end = self._end
-        return end if self._ahead.empty() else ""
+        return self._lease.over(now) or (end if self._ahead.empty() else "")
 
     def next_part(self, now: float) -> bytes | None:
         """The next payload. Link thread only. Paced, because brokers drop what a slow receiver leaves."""

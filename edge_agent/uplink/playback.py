@@ -15,6 +15,7 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.model import Role
 from edge_agent.seal.record import Header, Kind, Record
 from edge_agent.uplink import parts, topics, ulid
+from edge_agent.uplink.lease import Lease
 from edge_agent.uplink.live import PART_BYTES
 from edge_agent.uplink.messages import LiveStarted
 from edge_agent.uplink.topics import MediaKind
@@ -23,8 +24,6 @@ LEAD_S = 2.0  # sent ahead of real time, so that a player need not stop at the f
 LONGEST_PAUSE_S = 1.0  # a gap in the footage is jumped, not waited for
 READ_AHEAD = 2 * 1024**2
 END_OF_FOOTAGE = "end of footage"
-STOPPED = "stopped"
-LEASE_RAN_OUT = "lease ran out"
 FASTEST = 4 * 1024**2  # bytes a second; above it brokers drop what a slow subscriber has not taken yet
 
 
@@ -70,11 +69,9 @@ class PlaybackSession:
         self.camera = camera
         self.role = role
         self.topic = topics.media(site, self.session, self.kind, camera, role)
-        self._lease = lease
+        self._lease = Lease(lease, 0.0, clock)  # until `start`
         self._raw_session = ulid.to_bytes(self.session)
-        self._clock = clock
         self._wake = wake
-        self._lease_until = 0.0
         self._lock = Lock()  # between `seek` and the link
         self._reader: _ReadAhead | None = None
         self._pace = Pace(None)
@@ -85,9 +82,11 @@ class PlaybackSession:
         self.dropped = 0
 
     def start(self, records: Iterable[Record], speed: float | None, lease_s: float) -> LiveStarted:
-        self._lease_until = self._clock.monotonic() + lease_s
+        self._lease.renew(self._lease.name, lease_s)
         self.seek(records, speed)
-        return LiveStarted(session=self.session, lease=self._lease, topic=self.topic, lease_s=int(lease_s))
+        return LiveStarted(
+            session=self.session, lease=self._lease.name, topic=self.topic, lease_s=int(lease_s)
+        )
 
     def seek(self, records: Iterable[Record], speed: float | None) -> int:
         """Go on with other records. What was read ahead is forgotten, what was sent is sent.
@@ -104,18 +103,14 @@ class PlaybackSession:
         return first
 
     def renew(self, lease: str, lease_s: float) -> bool:
-        if lease != self._lease:
-            return False
-        self._lease_until = self._clock.monotonic() + lease_s
-        return True
+        return self._lease.renew(lease, lease_s)
 
     def leave(self, lease: str) -> bool:
-        self._lease_until = self._lease_until if lease != self._lease else 0.0
-        return lease == self._lease
+        return self._lease.leave(lease)
 
     def ended(self, now: float) -> str:
-        if now >= self._lease_until:
-            return STOPPED if self._lease_until == 0.0 else LEASE_RAN_OUT
+        if over := self._lease.over(now):
+            return over
         with self._lock:
             if self._reader is None or self._record is not None or self._parts:
                 return ""
