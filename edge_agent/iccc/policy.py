@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Condition
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
 
 from edge_agent import log
@@ -26,6 +25,7 @@ from edge_agent.health.policy import DutyPolicy
 from edge_agent.iccc.belief import Boxes, believe
 from edge_agent.iccc.console import settings as console_settings
 from edge_agent.iccc.link import Arrived, BrokerLink, TlsFiles
+from edge_agent.iccc.settings_file import signing_key
 from edge_agent.uplink import topics, ulid
 from edge_agent.uplink.messages import Reply, ReplyData
 from edge_agent.uplink.policy import Policy, sign_policy
@@ -155,23 +155,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _publish(options: argparse.Namespace) -> Published:
     settings = console_settings.load(options.config)
-    key = _key(options.key or settings.command_key)
+    key = signing_key(options.key or settings.command_key)
     policy = order(
         options.site, read_policy(options.file), settings.operator, options.reason, options.version
     )
     tls = TlsFiles(settings.ca, settings.certificate, settings.key)
     publisher = PolicyPublisher(settings.broker, tls, settings.client_id, settings.trusted_boxes())
     return publisher.publish(policy, key, options.kid or settings.kid)
-
-
-def _key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError([f"{path}: not a private key in PEM: {error}"]) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError([f"{path}: not an Ed25519 private key"])
-    return key
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from base64 import b64decode
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.errors import ConfigError
 from edge_agent.iccc.belief import TrustedBoxes
 from edge_agent.iccc.link import TlsFiles
+from edge_agent.iccc.settings_file import read, signing_key, trusted_boxes
 from edge_agent.iccc.witness import Role
 
 PATHS = ("ca", "certificate", "key", "store", "witness_key", "mirror_key", "boxes_dir")
@@ -55,38 +51,14 @@ class RegistrarSettings(BaseModel):
         return _role(self.mirror_name, self.mirror_key)
 
     def trusted_boxes(self) -> TrustedBoxes:
-        keys: dict[str, bytes] = {}
-        for site, text in self.boxes.items():
-            try:
-                keys[site] = b64decode(text, validate=True)
-            except ValueError as error:
-                raise ConfigError([f"boxes.{site}: not base64"]) from error
-        return TrustedBoxes(keys, self.boxes_dir)
+        return trusted_boxes(self.boxes, self.boxes_dir)
 
 
 def load(path: Path) -> RegistrarSettings:
     """Raises ConfigError that names the file and every wrong key."""
-    try:
-        document: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror or error}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
-    for name in PATHS:
-        if isinstance(document.get(name), str):
-            document[name] = path.parent / str(document[name])
-    try:
-        return RegistrarSettings.model_validate(document)
-    except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(problems) from error
+    return read(RegistrarSettings, path, PATHS)
 
 
 def _role(name: str, path: Path) -> Role:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError([f"{path}: not a private key in PEM: {error}"]) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError([f"{path}: not an Ed25519 private key"])
+    key = signing_key(path)
     return Role.named(name, key.public_key().public_bytes_raw(), key.sign)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
 from base64 import b64decode
 from pathlib import Path
 from typing import Annotated
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edge_agent.errors import ConfigError, SealError
 from edge_agent.iccc.belief import TrustedBoxes
 from edge_agent.iccc.client import ClientSettings
 from edge_agent.iccc.link import TlsFiles
+from edge_agent.iccc.settings_file import opening_key, read, signing_key, trusted_boxes
 from edge_agent.seal.keys import Recipient
 
+PATHS = (
+    "ca", "certificate", "key", "command_key", "recipient_key", "boxes_dir", "mirror", "export_key", "holds",
+)  # fmt: skip
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -65,11 +65,7 @@ class ConsoleSettings(BaseModel):
         Raises ConfigError that names the file which cannot be used.
         """
         opens = evidence_key or self.recipient_key
-        command_key, recipient_key = _pem(self.command_key), _pem(opens)
-        if not isinstance(command_key, Ed25519PrivateKey):
-            raise ConfigError([f"{self.command_key}: not an Ed25519 private key"])
-        if not isinstance(recipient_key, X25519PrivateKey):
-            raise ConfigError([f"{opens}: not an X25519 private key"])
+        command_key, recipient_key = signing_key(self.command_key), opening_key(opens)
         tls = TlsFiles(self.ca, self.certificate, self.key)
         return ClientSettings(
             self.broker, tls, self.client_id, command_key, self.kid,
@@ -91,45 +87,9 @@ class ConsoleSettings(BaseModel):
         return self.holds or Path(str(self.mirror)).with_name("holds.sqlite")
 
     def trusted_boxes(self) -> TrustedBoxes:
-        keys: dict[str, bytes] = {}
-        for site, text in self.boxes.items():
-            try:
-                keys[site] = b64decode(text, validate=True)
-            except ValueError as error:
-                raise ConfigError([f"boxes.{site}: not base64"]) from error
-        return TrustedBoxes(keys, self.boxes_dir)
+        return trusted_boxes(self.boxes, self.boxes_dir)
 
 
 def load(path: Path, overrides: dict[str, object] | None = None) -> ConsoleSettings:
     """Read the file, then let `overrides` (the command line) win. Raises ConfigError."""
-    try:
-        document: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror or error}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
-    for name in (
-        "ca",
-        "certificate",
-        "key",
-        "command_key",
-        "recipient_key",
-        "boxes_dir",
-        "mirror",
-        "export_key",
-        "holds",
-    ):
-        if isinstance(document.get(name), str):
-            document[name] = path.parent / str(document[name])
-    try:
-        return ConsoleSettings.model_validate(document | (overrides or {}))
-    except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(problems) from error
-
-
-def _pem(path: Path) -> object:
-    try:
-        return load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError([f"{path}: not a private key in PEM: {error}"]) from error
+    return read(ConsoleSettings, path, PATHS, overrides)
