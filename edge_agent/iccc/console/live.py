@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -11,9 +11,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.iccc.console.wire import (
-    BAD_REQUEST,
     TOO_MANY,
-    UNKNOWN_CAMERA,
+    Known,
+    accepted,
     pack_item,
     role_of,
     until_gone,
@@ -22,8 +22,6 @@ from edge_agent.iccc.fmp4_view import InitView
 from edge_agent.iccc.gateway import Gateway, Notice, Viewer
 from edge_agent.iccc.live import LiveInit
 from edge_agent.model import Role
-
-Known = Callable[[str, str], bool]
 
 
 class LivePages:
@@ -57,15 +55,8 @@ class LivePages:
                     yield item.data
 
     async def live(self, socket: WebSocket) -> None:
-        site, camera = socket.path_params["site"], socket.path_params["camera"]
-        role = role_of(socket.path_params["role"])
-        await socket.accept()
-        if role is None:
-            await socket.close(BAD_REQUEST, "No such stream")
-        elif not self._known(site, camera):
-            await socket.close(UNKNOWN_CAMERA, "No such camera")
-        else:
-            await self._serve_live(socket, site, camera, role)
+        if asked := await accepted(socket, self._known):
+            await self._serve_live(socket, *asked)
 
     async def _serve_live(self, socket: WebSocket, site: str, camera: str, role: Role) -> None:
         try:

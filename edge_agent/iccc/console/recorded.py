@@ -7,7 +7,6 @@ is answered by `begin` with its `take`; what comes after belongs to it, up to th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.requests import Request
@@ -18,9 +17,9 @@ from edge_agent.errors import EdgeAgentError
 from edge_agent.iccc.client import CommandRefused, IcccClient
 from edge_agent.iccc.console.projector import Begun, Play, Projector, Shown
 from edge_agent.iccc.console.wire import (
-    BAD_REQUEST,
     TOO_MANY,
-    UNKNOWN_CAMERA,
+    Known,
+    accepted,
     failure,
     pack,
     pack_item,
@@ -39,8 +38,6 @@ MAX_PAGES = 16
 LONGEST_MS = 31 * 86_400_000
 COVERAGE_REASON = "time line in the console"
 PLAYBACK_REASON = "playback in the console"
-
-Known = Callable[[str, str], bool]
 
 
 class _Order(BaseModel):
@@ -86,17 +83,13 @@ class RecordedPages:
         return JSONResponse(coverage_json(found, role))
 
     async def playback(self, socket: WebSocket) -> None:
-        site, camera = socket.path_params["site"], socket.path_params["camera"]
-        role = role_of(socket.path_params["role"])
-        await socket.accept()
-        if role is None:
-            await socket.close(BAD_REQUEST, "No such stream")
-        elif not self._known(site, camera):
-            await socket.close(UNKNOWN_CAMERA, "No such camera")
-        elif self._pages >= MAX_PAGES:
+        asked = await accepted(socket, self._known)
+        if asked is None:
+            return
+        if self._pages >= MAX_PAGES:
             await socket.close(TOO_MANY, "Too many playbacks; close one first")
         else:
-            await self._serve(socket, site, camera, role)
+            await self._serve(socket, *asked)
 
     async def _serve(self, socket: WebSocket, site: str, camera: str, role: Role) -> None:
         def begin(from_us: int, to_us: int, speed: float) -> PlaybackStream:

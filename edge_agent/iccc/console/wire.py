@@ -23,6 +23,8 @@ UNKNOWN_CAMERA = 4404
 BAD_REQUEST = 4400
 TOO_MANY = 4429
 
+Known = Callable[[str, str], bool]  # has a site this camera?
+
 
 def pack(head: dict[str, JsonValue], body: bytes = b"") -> bytes:
     """One message to the page: u16 length of the JSON head, the head, the media bytes."""
@@ -82,6 +84,20 @@ async def until_gone(
 async def _listen(socket: WebSocket, hear: Callable[[str], None]) -> None:
     while True:
         hear(await socket.receive_text())
+
+
+async def accepted(socket: WebSocket, known: Known) -> tuple[str, str, Role] | None:
+    """Site, camera and role of the path; None where there is no such thing, and the page was told."""
+    site, camera = socket.path_params["site"], socket.path_params["camera"]
+    role = role_of(socket.path_params["role"])
+    await socket.accept()
+    if role is None:
+        await socket.close(BAD_REQUEST, "No such stream")
+        return None
+    if not known(site, camera):
+        await socket.close(UNKNOWN_CAMERA, "No such camera")
+        return None
+    return site, camera, role
 
 
 def role_of(text: str) -> Role | None:

@@ -1,8 +1,9 @@
 // Plays one camera's live stream from a WebSocket through Media Source Extensions, and stays close to now.
 //
-// Each message is: u16 length of a JSON head, the head, then the bytes of an init segment or a fragment.
 // A page that only appends starts from the last keyframe and stays seconds late for ever; so the player
 // seeks to the buffered end once, then holds a small reserve by changing the playback rate a little.
+
+import { Media, bufferedEnd, playable, unpack } from "./media.js";
 
 const RESERVE_S = 0.12;     // what should still be buffered at the moment the next fragment arrives
 const RESERVE_BAND_S = 0.06;
@@ -47,7 +48,7 @@ export class LivePlayer {
     clearInterval(this.timer);
     clearTimeout(this.retry);
     if (this.socket) this.socket.close();
-    this.releaseMedia();
+    if (this.media) this.media.release();
   }
 
   stats() {
@@ -97,10 +98,7 @@ export class LivePlayer {
   }
 
   receive(data) {
-    const view = new DataView(data);
-    const headEnd = 2 + view.getUint16(0);
-    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 2, headEnd - 2)));
-    const body = new Uint8Array(data, headEnd);
+    const { head, body } = unpack(data);
     this.attempt = 0;
     if (head.t === "init") this.beginEpoch(head, body);
     else if (head.t === "notice") this.report(head.final ? "refused" : "connecting", head.text);
@@ -110,20 +108,19 @@ export class LivePlayer {
   // --- media --------------------------------------------------------------------------------------
 
   beginEpoch(head, body) {
-    if (!("MediaSource" in window) || !MediaSource.isTypeSupported(head.mime)) {
+    if (!playable(head.mime)) {
       this.report("unsupported", head.codec);
       return;
     }
     this.head = head;
     this.epochs += 1;
     this.enqueue({ head, body, init: true });
-    if (!this.source) this.openMedia();
+    if (!this.media) this.openMedia();
     else this.pump();
   }
 
   resetMedia() {
-    this.source = null;
-    this.buffer = null;
+    this.media = null;
     this.queue = [];
     this.rebase = true;      // the next fragment decides the timestamp offset
     this.placed = false;     // the first seek to the buffered end has been done
@@ -134,33 +131,13 @@ export class LivePlayer {
   }
 
   openMedia() {
-    const source = new MediaSource();
-    this.source = source;
-    this.objectUrl = URL.createObjectURL(source);
-    source.addEventListener("sourceopen", () => {
-      if (source !== this.source || source.readyState !== "open") return;
-      source.duration = Infinity;
-      this.mime = this.head.mime;
-      this.buffer = source.addSourceBuffer(this.mime);
-      this.buffer.mode = "segments";
-      this.buffer.addEventListener("updateend", () => this.pump());
-      this.pump();
-    }, { once: true });
-    this.video.src = this.objectUrl;
-  }
-
-  releaseMedia() {
-    if (!this.objectUrl) return;
-    URL.revokeObjectURL(this.objectUrl);
-    this.objectUrl = null;
-    this.video.removeAttribute("src");
-    this.video.load();
+    this.media = new Media(this.video, this.head.mime, () => this.pump());
   }
 
   restartMedia() {
     const tail = this.queue;
     const lastInit = tail.map((item) => Boolean(item.init)).lastIndexOf(true);
-    this.releaseMedia();
+    if (this.media) this.media.release();
     this.resetMedia();
     if (lastInit >= 0) {
       this.queue = tail.slice(lastInit);
@@ -182,8 +159,7 @@ export class LivePlayer {
   }
 
   pump() {
-    const buffer = this.buffer;
-    if (!buffer || buffer.updating || !this.source || this.source.readyState !== "open") return;
+    if (!this.media || !this.media.ready) return;
     this.placeAtEnd();
     if (this.trim()) return;
     const item = this.queue.shift();
@@ -194,7 +170,7 @@ export class LivePlayer {
     } catch (error) {
       if (error.name === "QuotaExceededError") {
         this.queue.unshift(item);
-        buffer.remove(0, Math.max(0.1, this.video.currentTime - 1));
+        this.media.buffer.remove(0, Math.max(0.1, this.video.currentTime - 1));
       } else {
         this.restartMedia();
       }
@@ -202,53 +178,43 @@ export class LivePlayer {
   }
 
   appendInit(item) {
-    if (item.head.mime !== this.mime) {
-      if (!this.buffer.changeType) throw new DOMException("no changeType", "NotSupportedError");
-      this.buffer.changeType(item.head.mime);
-      this.mime = item.head.mime;
-    }
     this.rebase = true;
     this.sendScale = item.head.timescale;
-    this.buffer.appendBuffer(item.body);
+    this.media.appendInit(item.head.mime, item.body);
   }
 
   appendFragment(item) {
     const { head, body } = item;
     if (this.rebase) {
-      const end = this.bufferedEnd();
-      this.buffer.timestampOffset = (end === null ? 0 : end) - head.tfdt / this.sendScale;
+      const end = bufferedEnd(this.video);
+      this.media.buffer.timestampOffset = (end === null ? 0 : end) - head.tfdt / this.sendScale;
       this.rebase = false;
     }
-    const offset = this.buffer.timestampOffset;
+    const offset = this.media.buffer.timestampOffset;
     for (const [pts, sentMs] of head.sent) {
       this.sendTimes.push({ at: offset + pts / this.sendScale, sentMs, measured: head.measured });
     }
     if (this.sendTimes.length > 1000) this.sendTimes.splice(0, this.sendTimes.length - 600);
     if (this.placed) this.noteReserve();
-    this.buffer.appendBuffer(body);
+    this.media.buffer.appendBuffer(body);
   }
 
   trim() {
     const ranges = this.video.buffered;
     if (!ranges.length || this.video.currentTime - ranges.start(0) < 2 * KEEP_S) return false;
-    this.buffer.remove(0, this.video.currentTime - KEEP_S);
+    this.media.buffer.remove(0, this.video.currentTime - KEEP_S);
     return true;
   }
 
   // --- staying near now ---------------------------------------------------------------------------
 
-  bufferedEnd() {
-    const ranges = this.video.buffered;
-    return ranges.length ? ranges.end(ranges.length - 1) : null;
-  }
-
   ahead() {
-    const end = this.bufferedEnd();
+    const end = bufferedEnd(this.video);
     return end === null ? null : end - this.video.currentTime;
   }
 
   placeAtEnd() {
-    const end = this.bufferedEnd();
+    const end = bufferedEnd(this.video);
     if (this.placed || end === null || this.queue.some((item) => !item.init)) return;
     this.placed = true;
     this.seekTo(end - RESERVE_S);
@@ -275,7 +241,7 @@ export class LivePlayer {
     if (!this.placed || ahead === null || this.stopped) return;
     this.unstick(ahead);
     if (ahead > JUMP_S && this.queue.length === 0) {
-      this.seekTo(this.bufferedEnd() - 2 * RESERVE_S);
+      this.seekTo(bufferedEnd(this.video) - 2 * RESERVE_S);
       return;
     }
     if (this.reserves.length < 3) return;
@@ -303,7 +269,7 @@ export class LivePlayer {
       this.report("stalled", "No new pictures");
     }
     if (ahead > 2 * RESERVE_S || ahead < -0.5) {
-      this.seekTo(this.bufferedEnd() - RESERVE_S);
+      this.seekTo(bufferedEnd(this.video) - RESERVE_S);
       this.lastMove = now;
     }
     if (this.video.paused && !document.hidden) this.video.play().catch(() => {});

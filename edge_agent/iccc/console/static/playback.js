@@ -1,8 +1,10 @@
 // Plays recorded footage of one camera from a WebSocket through Media Source Extensions.
 //
-// Messages are packed as in live.js. Every `play` order has a number, its take; `begin` repeats it, and what
-// comes before it belongs to an older one. Media is laid end to end whatever was left out, and each fragment
-// remembers its time of day: that is what the page shows.
+// Every `play` order has a number, its take; `begin` repeats it, and what comes before it belongs to an older
+// one. Media is laid end to end whatever was left out, and each fragment remembers its time of day: that is
+// what the page shows.
+
+import { Media, bufferedEnd, playable, unpack } from "./media.js";
 
 const KEEP_S = 20;           // played media kept in the SourceBuffer
 const READY_S = 0.25;        // buffered behind the asked moment before the picture moves
@@ -65,9 +67,7 @@ export class PastPlayer {
     this.stopped = true;
     clearInterval(this.timer);
     if (this.socket) this.socket.close();
-    if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
-    this.video.removeAttribute("src");
-    this.video.load();
+    if (this.media) this.media.release();
   }
 
   /** The time of day of the picture that is shown, or of the one that was asked for. */
@@ -109,9 +109,7 @@ export class PastPlayer {
   }
 
   receive(data) {
-    const headEnd = 2 + new DataView(data).getUint16(0);
-    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 2, headEnd - 2)));
-    const body = new Uint8Array(data, headEnd);
+    const { head, body } = unpack(data);
     if (head.t === "begin") this.begin(head.take);
     else if (!this.current) return;
     else if (head.t === "init") this.beginEpoch(head, body);
@@ -154,29 +152,14 @@ export class PastPlayer {
   }
 
   beginEpoch(head, body) {
-    if (!("MediaSource" in window) || !MediaSource.isTypeSupported(head.mime)) {
+    if (!playable(head.mime)) {
       this.report("unsupported", head.codec);
       return;
     }
     this.head = head;
     this.epochs += 1;
     this.enqueue({ head, body, init: true });
-    if (!this.source) this.openMedia();
-  }
-
-  openMedia() {
-    const source = new MediaSource();
-    this.source = source;
-    this.objectUrl = URL.createObjectURL(source);
-    source.addEventListener("sourceopen", () => {
-      if (this.stopped || source.readyState !== "open") return;
-      source.duration = Infinity;
-      this.mime = this.head.mime;
-      this.buffer = source.addSourceBuffer(this.mime);
-      this.buffer.addEventListener("updateend", () => this.pump());
-      this.pump();
-    }, { once: true });
-    this.video.src = this.objectUrl;
+    if (!this.media) this.media = new Media(this.video, head.mime, () => this.pump());
   }
 
   enqueue(item) {
@@ -185,8 +168,7 @@ export class PastPlayer {
   }
 
   pump() {
-    const buffer = this.buffer;
-    if (!buffer || buffer.updating || this.source.readyState !== "open") return;
+    if (!this.media || !this.media.ready) return;
     this.place();
     if (this.trim()) return;
     let item = this.queue.shift();
@@ -205,24 +187,20 @@ export class PastPlayer {
   }
 
   appendInit(item) {
-    if (item.head.mime !== this.mime) {
-      this.buffer.changeType(item.head.mime);
-      this.mime = item.head.mime;
-    }
     this.scale = item.head.timescale;
     this.rebase = true;
-    this.buffer.appendBuffer(item.body);
+    this.media.appendInit(item.head.mime, item.body);
   }
 
   appendFragment({ head, body }) {
     if (this.rebase || this.gap || this.skip) {
-      const start = (this.bufferedEnd() ?? 0) + (this.skip && this.pieces.length ? 1 : 0);
-      this.buffer.timestampOffset = start - head.tfdt / this.scale;
+      const start = (bufferedEnd(this.video) ?? 0) + (this.skip && this.pieces.length ? 1 : 0);
+      this.media.buffer.timestampOffset = start - head.tfdt / this.scale;
       if (this.skip) this.takeStart = start;
       this.rebase = this.skip = false;
     }
-    const at = this.buffer.timestampOffset + head.tfdt / this.scale;
-    this.buffer.appendBuffer(body);
+    const at = this.media.buffer.timestampOffset + head.tfdt / this.scale;
+    this.media.buffer.appendBuffer(body);
     this.pieces.push({ at, wallMs: head.wall_ms, gap: this.gap, take: this.take });
     if (this.pieces.length > PIECES) this.pieces.splice(0, PIECES / 4);
     this.gap = null;
@@ -237,7 +215,7 @@ export class PastPlayer {
     const after = mine.find((piece) => piece.wallMs > this.askedMs);
     const next = before ? before.at + (this.askedMs - before.wallMs) / 1000 : mine[0].at;
     const target = after ? Math.min(next, after.at) : next;   // nothing recorded there: where it goes on
-    const end = this.bufferedEnd();
+    const end = bufferedEnd(this.video);
     if (end - target < READY_S * this.speed && !this.ended) return;
     this.placed = true;
     this.shownGap = null;
@@ -250,19 +228,14 @@ export class PastPlayer {
     const ranges = this.video.buffered;
     if (!this.placed || !ranges.length || this.video.currentTime - ranges.start(0) < 2 * KEEP_S) return false;
     const to = this.video.currentTime - KEEP_S;
-    this.buffer.remove(0, to);
+    this.media.buffer.remove(0, to);
     const first = this.pieces.findIndex((piece) => piece.at > to);
     if (first > 1) this.pieces.splice(0, first - 1);
     return true;
   }
 
-  bufferedEnd() {
-    const ranges = this.video.buffered;
-    return ranges.length ? ranges.end(ranges.length - 1) : null;
-  }
-
   ahead() {
-    const end = this.bufferedEnd();
+    const end = bufferedEnd(this.video);
     return end === null || !this.placed ? null : end - this.video.currentTime;
   }
 
