@@ -82,6 +82,14 @@ def test_an_event_changes_the_camera_at_once_and_its_heartbeat_does_not_repeat_i
     assert box.entries[-1].tone == "bad"
 
 
+def test_what_a_full_ring_gives_up_all_day_does_not_bury_the_feed() -> None:
+    box = Box()
+    box.birth()
+    before = box.words()
+    box.tell(box.stamper.event(messages.EventData(kind="eviction"), box.clock.now()))
+    assert box.words() == before
+
+
 def test_a_fact_without_a_sentence_is_told_with_what_it_is_about() -> None:
     box = Box()
     box.birth()

@@ -1,5 +1,5 @@
 // The time line of one camera: recorded, not seeing, not recorded; a cursor; zoom. Times are the site's.
-import { ago, dayText, make, timeText, zoneStart } from "./words.js";
+import { ago, dayText, make, reason, timeText, zoneStart } from "./words.js";
 
 const ZOOMS = { day: 86_400_000, hour: 3_600_000, minutes: 600_000 };
 const STEPS = { day: 300_000, hour: 30_000, minutes: 5_000 };
@@ -110,7 +110,7 @@ export class Timeline {
     const reply = await fetch(`${this.base}/coverage?${query}`).catch(() => null);
     const answer = reply ? await reply.json().catch(() => ({})) : {};
     if (this.loading !== mine) return;
-    this.problem = reply && reply.ok ? "" : answer.error || "The console did not answer";
+    this.problem = reply && reply.ok ? "" : reason(answer.error || "The console did not answer");
     this.found = reply && reply.ok ? answer : null;
     this.draw();
   }

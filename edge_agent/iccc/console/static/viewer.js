@@ -2,7 +2,7 @@
 import { PastPlayer } from "./playback.js";
 import { Stage } from "./tiles.js";
 import { Timeline } from "./timeline.js";
-import { ago, dayText, make, timeText } from "./words.js";
+import { ago, dayText, make, reason, timeText } from "./words.js";
 
 const GAP_SHOWN_MS = 6000;
 
@@ -35,6 +35,7 @@ export class Viewer {
     if (!camera) return;
     this.camera = camera.id;
     this.site = site;
+    this.unplayable = "";
     this.streams = camera.streams;
     this.title.textContent = camera.name;
     this.about.textContent = site.name;
@@ -94,6 +95,7 @@ export class Viewer {
     this.past = null;
     this.note = "";
     this.said = "";
+    this.unplayable = "";
     this.timeline.setRole("main");
   }
 
@@ -101,9 +103,19 @@ export class Viewer {
     this.kind = kind;
     if (kind === "gap") this.sayGap(detail);
     else if (kind === "end" && detail.cause) this.sayGap(detail);
-    else if (kind === "end" || kind === "refused") this.said = detail;
+    else if (kind === "refused") this.said = this.refusal(detail);
+    else if (kind === "end") this.said = detail;
     else if (kind === "unsupported") this.fallBack(detail);
     this.tick();
+  }
+
+  /** The box's refusal for people; a sub stream that is not recorded was mostly our own second choice. */
+  refusal(text) {
+    if (this.pastRole !== "sub" || !text.includes("not_recorded")) return reason(text);
+    this.note = "";
+    this.timeline.setRole("main");
+    if (!this.unplayable) return "The sub stream is not recorded at this box: choose Main";
+    return `Recorded in ${this.unplayable} alone, which this browser cannot play: use one that can, or export the footage`;
   }
 
   sayGap(gap) {
@@ -118,6 +130,7 @@ export class Viewer {
     const at = this.past.nowMs();
     if (this.pastRole === "main" && this.streams.includes("sub")) {
       this.openPast("sub");
+      this.unplayable = name;
       this.note = `The main stream is ${name}, which this browser cannot play: showing the sub stream.`;
       this.past.play(at, this.speed);
     } else {

@@ -98,3 +98,8 @@ function zoneName(ms, zone) {
     return "UTC";
   }
 }
+
+/** `playback.start: not_recorded: no footage here` without the operation and the code. */
+export function reason(text) {
+  return text.replace(/^[a-z]+\.[a-z]+: [a-z_]+: /, "");
+}
