@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from edge_agent import __version__
-from edge_agent.agent import reports
+from edge_agent.agent import reports, works
 from edge_agent.capture.pictures import PictureReady
 from edge_agent.errors import EdgeAgentError
 from edge_agent.host.control import ControlAsked
@@ -56,6 +56,7 @@ def status(owner: Owner) -> dict[str, Any]:
         "backup": owner.backup.status(),
         "data": owner.data_use.status(),
         "policy": owner.policy.status(),
+        "work": works.status(owner.night.works, zone),
         "ledger": {
             "size": parts.ledger.log.size,
             "cosigned": parts.ledger.acknowledged.size,
@@ -123,8 +124,17 @@ def _work(owner: Owner, asked: ControlAsked) -> None:
         known = ", ".join(w.camera.id for w in owner.cameras) or "none"
         asked.reply.refuse(f"no camera {', '.join(unknown)}; known: {known}")
         return
+    ended = works.ended_by(owner.night.works, work.cameras)
+    if work.minutes == 0 and not ended:
+        asked.reply.refuse(_nothing_announced(owner, work.cameras))
+        return
     owner.night.announce(work.cameras, work.minutes, work.reason, f"local {asked.peer}")
-    asked.reply.result({})
+    asked.reply.result({"work": works.status(owner.night.works, owner.parts.config.site.timezone)})
+
+
+def _nothing_announced(owner: Owner, cameras: tuple[str, ...]) -> str:
+    known = "; ".join(", ".join(work.cameras) or "all cameras" for work in owner.night.works)
+    return f"no work is announced for {', '.join(cameras) or 'any camera'}; announced: {known or 'none'}"
 
 
 def _hold(owner: Owner, asked: ControlAsked) -> None:

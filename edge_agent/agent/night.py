@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.agent import darkness, reports, senses
+from edge_agent.agent import darkness, reports, senses, works
 from edge_agent.agent.eyes import Eyes
 from edge_agent.agent.signal_file import SignalFile
 from edge_agent.capture.device_events import DeviceEvent, EventKind, EventsLost
@@ -69,6 +69,8 @@ class NightDesk:
     def begin(self, last: LastRun) -> None:
         parts = self._owner.parts
         self.observe(senses.started(last, parts.boot_id.hex()[:8], parts.clock.now()))
+        for work in works.load(parts.config.state.directory, parts.clock.now()):
+            self.observe(work)
 
     def know(self, cameras: tuple[CameraKnown, ...]) -> None:
         """Before any of their streams is started."""
@@ -111,6 +113,17 @@ class NightDesk:
             {"cameras": list(cameras), "until": timestamp(work.until_us), "reason": reason[:256], "who": who}
         )
         self.observe(work)
+        directory, left = self._owner.parts.config.state.directory, self.works
+        self._owner.parts.chores.ask(
+            lambda: works.save(directory, left),
+            lambda _: None,
+            lambda why: log.error("planned work holds, but is not kept over a restart: %s", why),
+        )
+
+    @property
+    def works(self) -> tuple[WorkAnnounced, ...]:
+        """Planned work, announced and not over."""
+        return self._watch.works(self._owner.parts.clock.now().wall_us)
 
     def tick(self, now: Instant) -> None:
         for decision in self._watch.advance(now):

@@ -105,7 +105,13 @@ def _footer(document: dict[str, Any]) -> Text:
         lines.append(backup["text"])
     if policy.get("version"):
         lines.append(f"policy: version {policy['version']} of {policy['operator']}")
+    lines += [_work(work) for work in document.get("work") or ()]
     clock, ledger = document["clock"], document["ledger"]
     lines.append(f"clock: {clock['wall']}, {_CLOCKS.get(clock['trust'], clock['trust'])}")
     lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
     return Text("\n".join(lines))
+
+
+def _work(work: dict[str, Any]) -> str:
+    where = ", ".join(work["cameras"]) or "all cameras"
+    return f"planned work, no alarm: {where} until {work['until']}: {work['reason']} ({work['who']})"

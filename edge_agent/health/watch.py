@@ -100,6 +100,10 @@ class NightWatch:
     def cameras(self) -> tuple[CameraWatch, ...]:
         return tuple(self._world.cameras.values())
 
+    def works(self, wall_us: int) -> tuple[WorkAnnounced, ...]:
+        """Planned work, announced and not over."""
+        return self._world.site.works(wall_us)
+
     @property
     def incidents(self) -> tuple[Incident, ...]:
         """The open ones, as they were told last."""

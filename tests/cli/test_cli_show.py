@@ -26,7 +26,7 @@ def _camera(name: str, state: str, since: str, reason: str = "") -> dict[str, An
     }
 
 
-def _shown(*cameras: dict[str, Any]) -> str:
+def _shown(*cameras: dict[str, Any], **more: Any) -> str:
     document = {
         "site": {"id": "site-1", "name": "Test"},
         "link": {"up": True, "reason": ""},
@@ -35,7 +35,7 @@ def _shown(*cameras: dict[str, Any]) -> str:
         "ring": {"main": {"bytes": 2**30, "max_bytes": 2**32, "days": 0.01, "fault": ""}},
         "clock": {"wall": "2026-11-23 01:50:34 IST", "trust": "saved"},
         "ledger": {"size": 7, "cosigned": 7},
-    }
+    } | more
     out = StringIO()
     Console(file=out, width=80).print(status_view(document))
     return out.getvalue()
@@ -75,6 +75,14 @@ def test_a_verdict_and_the_clock_are_told_in_words() -> None:
     shown = _shown(camera)
     assert "cam-01: no pictures come from this camera (60 %): main: no video" in shown
     assert "clock: 2026-11-23 01:50:34 IST, not confirmed by a time server" in shown
+
+
+def test_planned_work_is_told_with_its_end_its_reason_and_who_announced_it() -> None:
+    until = "2026-11-23 02:30:00 IST"
+    work = {"cameras": [], "until": until, "reason": "new cable", "who": "local uid 0"}
+    shown = " ".join(_shown(work=[work, work | {"cameras": ["cam-02"]}]).split())
+    assert f"planned work, no alarm: all cameras until {until}: new cable (local uid 0)" in shown
+    assert f"no alarm: cam-02 until {until}" in shown
 
 
 def test_the_first_footage_is_not_told_as_none() -> None:

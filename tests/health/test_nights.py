@@ -161,6 +161,30 @@ def test_work_told_inside_the_camera_leaf_mutes_too() -> None:
     assert sight(record(story.until(END))).night == Minutes(600, 180, 60, {"camera_lost": 360})
 
 
+@pytest.mark.parametrize("ended", [["cam-01"], []])
+def test_work_that_is_ended_early_mutes_no_longer(ended: list[str]) -> None:
+    """Whoever ends all work ends that of a single camera; what an outage told of it goes with it."""
+    until = timestamp(at("2026-11-22 03:00"))
+    story = begun().until("2026-11-21 23:00")
+    story.add("work", cameras=["cam-01"], until=until, reason="new lens", who="r")
+    planned = {"reason": "new lens", "until": until}
+    story.until("2026-11-21 23:30").turn("cam-01", "dark", verdict="camera_lost", planned=planned)
+    story.until("2026-11-22 00:30")
+    story.add("work", cameras=ended, until=timestamp(story.now_us), reason="done", who="r")
+    found = record(story.until("2026-11-22 02:00").turn("cam-01", "up").until(END))
+    assert sight(found).night == Minutes(600, 450, 60, {"camera_lost": 90})
+    assert {work.until_us for work in found.works} == {at("2026-11-22 00:30")}
+
+
+def test_an_end_of_work_at_one_camera_leaves_that_of_another() -> None:
+    story = begun().until("2026-11-21 23:00")
+    story.add("work", cameras=["cam-01"], until=timestamp(at("2026-11-22 01:00")), reason="new lens", who="r")
+    story.add("work", cameras=["cam-02"], until=timestamp(story.now_us), reason="done", who="r")
+    story.until("2026-11-21 23:30").turn("cam-01", "dark", verdict="camera_lost")
+    story.until("2026-11-22 00:30").turn("cam-01", "up")
+    assert sight(record(story.until(END))).night == Minutes(600, 540, 60)
+
+
 def test_only_due_minutes_count() -> None:
     story = begun().until("2026-11-21 21:00").turn("cam-01", "dark", verdict="camera_lost")
     found = record(story.until(END), cam_01=Hours(("08:00-22:00",)))

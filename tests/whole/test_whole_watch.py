@@ -23,6 +23,7 @@ from edge_agent.demo.city import City, CityOptions
 from edge_agent.demo.settings import SITE
 from edge_agent.errors import EdgeAgentError
 from edge_agent.host.control import call
+from edge_agent.host.control_wire import ControlError
 from edge_agent.ledger import leaf as leaves
 from edge_agent.uplink.messages import wall_us
 
@@ -270,10 +271,15 @@ def test_planned_work_raises_no_alarm_and_is_on_record(shop: Shop) -> None:
         eventually(lambda: shop.states().get("cam-01") == "dark", 30, "dark, as the box knows")
         time.sleep(5)
         assert not shop.told("camera", began)
+        (told,) = call(socket_path, "status", {}, timeout_s=5)["work"]
+        assert (told["cameras"], told["reason"]) == (["cam-01"], "cleaning the lens")
+        with pytest.raises(ControlError, match="no work is announced for cam-02; announced: cam-01"):
+            call(socket_path, "work", {**work, "cameras": ["cam-02"], "minutes": 0}, timeout_s=5)
         assert b"cleaning the lens" in _leaves(shop)
     finally:
         shop.dvr.set_channel(1, mode="on")
         call(socket_path, "work", {**work, "minutes": 0}, timeout_s=5)
+    assert call(socket_path, "status", {}, timeout_s=5)["work"] == []
     shop.wait_until_seeing()
 
 
