@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def _print_step(step: Step) -> None:
     colour = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "red"}[step.state]
     mark, rest = step_view(step)[:5], step_view(step)[5:]
     _wipe()
-    typer.echo(typer.style(mark, fg=colour) + rest)
+    typer.echo((mark if os.environ.get("NO_COLOR") else typer.style(mark, fg=colour)) + rest)
 
 
 def _unheard(_step: Step) -> None:
