@@ -141,6 +141,10 @@ class VirtualDvr:
         return self._process.pid if self._process else 0
 
     @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def onvif_url(self) -> str:
         return f"http://{self.host}:{self.http_port}/onvif/device_service"
 

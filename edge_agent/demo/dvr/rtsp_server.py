@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 
@@ -263,3 +264,5 @@ class RtspServer:
         connection = RtspConnection(self._recorder, reader, writer)
         self._recorder.sessions.add(connection)
         await connection.serve()
+        with contextlib.suppress(ConnectionError):  # or asyncio may complain of a reset that nobody asked for
+            await writer.wait_closed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -87,6 +88,8 @@ class HttpServer:
         finally:
             self._writers.discard(writer)
             writer.close()
+        with contextlib.suppress(ConnectionError):  # or asyncio may complain of a reset that nobody asked for
+            await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpRequest | None:
