@@ -87,6 +87,27 @@ def test_every_reference_of_the_contract_leads_somewhere() -> None:
             assert (DOCS / reference).is_file(), reference
 
 
+def test_the_contract_has_every_message_and_the_arguments_of_every_operation() -> None:
+    components = CONTRACT["components"]
+    assert {message.model_fields["type"].default for message in messages.MESSAGES} <= set(
+        components["messages"]
+    )
+    assert {f"args.{name}" for name in OPERATIONS} | {"clip-started", "live-started"} == set(
+        components["schemas"]
+    )
+    for name, schema in components["schemas"].items():
+        assert schema == {"$ref": f"schemas/{name}.json"}
+
+
+def test_each_channel_of_the_contract_is_sent_or_received_once() -> None:
+    used = [operation["channel"]["$ref"] for operation in CONTRACT["operations"].values()]
+    assert sorted(used) == sorted(f"#/channels/{name}" for name in CONTRACT["channels"])
+    for operation in CONTRACT["operations"].values():
+        channel = CONTRACT["channels"][operation["channel"]["$ref"].rsplit("/", 1)[1]]
+        goes_up = "/up/" in channel["address"] or ".av/" in channel["address"]
+        assert operation["action"] == ("send" if goes_up else "receive")
+
+
 def test_the_page_names_every_refusal_and_every_operation() -> None:
     for word in [*(code.value for code in Code), *OPERATIONS]:
         assert f"`{word}`" in PROTOCOL, word
