@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from edge_agent.health.chronicle import DARK, UNKNOWN, UNUSABLE
 from edge_agent.health.nights import Minutes, NightRecord, Sight
@@ -18,6 +19,14 @@ COLUMNS = (
 
 Cell = str | int
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
+FROM_OUTSIDE = frozenset(("site", "camera", "cameras", "name", "department", "kind", "address", "contact"))
+_MONTH = (
+    "(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?"
+    "|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)"
+)
+_NO_TEXT = re.compile(  # read as a number, a date, a time or a truth: `0571 2400001`, `12/4`, `4 Mar`, `1e5`
+    rf"N\dN(e[+-]?\d+)?|true|false|N{_MONTH}N\dN|N\dN{_MONTH}N".replace("N", r"[\W\d_]*"), re.IGNORECASE
+)
 
 
 def rows(site: str, names: Mapping[str, str], records: Iterable[NightRecord]) -> list[tuple[Cell, ...]]:
@@ -25,12 +34,13 @@ def rows(site: str, names: Mapping[str, str], records: Iterable[NightRecord]) ->
     return [_row(site, names, record, sight) for record in records for sight in record.sights]
 
 
-def csv_text(columns: Iterable[str], table: Iterable[Iterable[Cell]]) -> str:
-    """CSV (RFC 4180) that spreadsheets open right: with a byte order mark, and no cell that is a formula."""
+def csv_text(columns: Sequence[str], table: Iterable[Iterable[Cell]]) -> str:
+    """CSV (RFC 4180) that spreadsheets open right: with a byte order mark, no cell that is a formula, and
+    words from outside as words: a telephone number keeps its zero, a house number becomes no date."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([_safe(cell) for cell in row] for row in table)
+    writer.writerows([_safe(cell, name) for cell, name in zip(row, columns, strict=True)] for row in table)
     return "\ufeff" + out.getvalue()
 
 
@@ -55,6 +65,9 @@ def _counts(minutes: Minutes) -> tuple[int, ...]:
     return (minutes.due, minutes.seen, *states, minutes.muted)
 
 
-def _safe(cell: Cell) -> Cell:
+def _safe(cell: Cell, column: str) -> Cell:
     """A name from outside must not become a formula in an officer's spreadsheet."""
-    return "'" + cell if isinstance(cell, str) and cell.startswith(_RISKY) else cell
+    if not isinstance(cell, str):
+        return cell
+    as_other = column in FROM_OUTSIDE and _NO_TEXT.fullmatch(cell)
+    return "'" + cell if as_other or cell.startswith(_RISKY) else cell

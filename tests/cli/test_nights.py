@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "health"))
 
 from night_leaves import Story
 
+from edge_agent.agent.nights_table import csv_text
 from edge_agent.cli.main import app
 from edge_agent.errors import ConfigError
 from edge_agent.ledger.file import LedgerFile
@@ -128,6 +129,30 @@ def test_the_spreadsheet_has_types_and_no_formulas(shop: Shop, tmp_path: Path) -
         parts = [int(row[f"{state}_min"]) for state in ("seen", "dark", "unusable", "unknown", "muted")]
         assert sum(parts) == int(row["due_min"])
     assert shop.ask("--night", "2026-11-20", "--csv", "-").stdout_bytes == content
+
+
+@pytest.mark.parametrize(
+    "text", ["0571 2400001", "05712400001", "12/4", "1-2", "Mar 1", "2 Nov", "21-Mar-2026", "TRUE", "1e5",
+             "10:30", "12%", "(5)", "₹ 500", "१२", "=1+1", "+91 571 240", "-5", "@A1"],
+)  # fmt: skip
+def test_words_from_outside_stay_words(text: str) -> None:
+    assert cells("contact", text) == [f"'{text}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Gate 1", "March gate", "cam-01", "काउंटर 2", "Manager, 0571 240", "4 Khair Road", ""]
+)
+def test_what_is_plainly_a_word_is_left_as_it_is(text: str) -> None:
+    assert cells("name", text) == [text]
+
+
+def test_our_own_dates_and_numbers_stay_dates_and_numbers() -> None:
+    assert cells("since", "2026-11-21 22:04:00") == ["2026-11-21 22:04:00"]
+    assert cells("due_min", 600) == ["600"]
+
+
+def cells(column: str, cell: str | int) -> list[str]:
+    return list(csv.reader(io.StringIO(csv_text([column], [[cell]])[1:], newline="")))[1] or [""]
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(shop: Shop, tmp_path: Path) -> None:
