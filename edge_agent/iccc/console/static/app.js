@@ -1,7 +1,7 @@
 // The console's page: sites, cameras as tiles, the event feed. All text from outside goes through textContent.
 import { Tile, stage } from "./tiles.js";
 import { Viewer } from "./viewer.js";
-import { ago, clockText, dayText, pill, timeText, glyph, make } from "./words.js";
+import { ago, clockText, dayText, pill, sentence, timeText, glyph, make } from "./words.js";
 import { FaultPanel } from "./faults.js";
 
 const $ = (id) => document.getElementById(id);
@@ -23,7 +23,7 @@ function listen() {
   const socket = new WebSocket(`${scheme}://${location.host}/ws/events`);
   socket.onmessage = (message) => take(JSON.parse(message.data));
   socket.onclose = () => {
-    setLink("Connection to the console lost, trying again", true);
+    setLink("Connection to the console lost: the page shows how it was", true);
     setTimeout(listen, RETRY_MS);
   };
 }
@@ -32,7 +32,7 @@ function take(message) {
   $("empty-title").textContent = "No site has reported yet";
   $("empty-text").textContent = "A box appears here as soon as its first message arrives.";
   skew = message.now_ms - Date.now();
-  setLink(message.broker ? "Connected" : "The console has no broker connection", !message.broker);
+  setLink(message.broker ? "Connected" : "No connection to the broker: the page shows how it was", !message.broker);
   if (message.type === "all") {
     sites.clear();
     feed.length = 0;
@@ -49,6 +49,7 @@ function take(message) {
 function setLink(text, lost) {
   $("link").textContent = text;
   $("link").classList.toggle("lost", lost);
+  document.body.classList.toggle("stale", lost);
 }
 
 // --- drawing ----------------------------------------------------------------------------------------
@@ -163,7 +164,8 @@ function drawFeed() {
   let day = null;
   const zone = sites.get(chosen)?.zone;
   $("feed-zone").textContent = zone ? `Times at the site (${zone})` : "";
-  for (const event of [...feed].sort((a, b) => b.at_ms - a.at_ms)) {
+  // newest first, and of one moment what was heard last: "being checked" comes before "stopped sending"
+  for (const event of [...feed].reverse().sort((a, b) => b.at_ms - a.at_ms)) {
     const today = dayText(event.at_ms, event.zone);
     if (today !== day) rows.push(make("li", "day", today));
     day = today;
@@ -178,7 +180,7 @@ function feedRow(event) {
   const time = make("time", "", timeText(event.at_ms, event.zone));
   time.dateTime = new Date(event.at_ms).toISOString();
   const what = make("span", `what ${event.tone}`, "");
-  what.append(glyph(event.tone), make("span", "", event.text));
+  what.append(glyph(event.tone), make("span", "", sentence(event.text)));
   row.append(time, what);
   const where = [sites.size > 1 ? event.site_name : "", event.detail].filter(Boolean).join("  ·  ");
   if (where) row.append(make("span", "more", where));

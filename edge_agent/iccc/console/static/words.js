@@ -103,3 +103,8 @@ function zoneName(ms, zone) {
 export function reason(text) {
   return text.replace(/^[a-z]+\.[a-z]+: [a-z_]+: /, "");
 }
+
+/** `the agent was stopped` with a capital; names such as `cam-01:` stay as they are. */
+export function sentence(text) {
+  return text.replace(/^[a-z](?=[a-z]* )/, (letter) => letter.toUpperCase());
+}
