@@ -20,12 +20,14 @@ from edge_agent.seal.keys import box_id
 from edge_agent.seal.record import Header, Kind, Record, Tip
 
 SCAN_BYTES = 64 << 20
+FIRST_ALONE = 2  # records 0 and 1, key and init, are copied to each segment's start
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`sort`: damage (bytes that are no record), missing (records, by their numbers), wrong (a record that
-    cannot stand there). `epoch` is empty where it is not known; times are wall time, microseconds."""
+    """`sort`: damage (bytes that are no record), missing (records, by their numbers), twice (a record again
+    in the same segment, where no writer puts it), wrong (a record that cannot stand there). `epoch` is empty
+    where it is not known; times are wall time, microseconds."""
 
     sort: str
     segment: int
@@ -64,6 +66,7 @@ class Examiner:
         self._epochs: dict[tuple[bytes, bytes], _Epoch] = {}
         self._segments = self._records = self._bytes = self._named = 0
         self._findings: list[Finding] = []
+        self._here: dict[tuple[bytes, bytes, int], bytes] = {}  # digests of the segment's records
 
     def examine(self, directory: Path, *, growing: bool) -> Iterator[int]:
         """Yields the bytes of each segment as it is done. Raises OSError.
@@ -91,6 +94,7 @@ class Examiner:
             pass
         for start, end in scan.index.damage:
             self._findings.append(Finding("damage", number, start, f"bytes {start} to {end} are no record"))
+        self._here.clear()
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._head(number, os.pread(file, SEGMENT_HEADER_BYTES, 0))
@@ -122,6 +126,12 @@ class Examiner:
         if header.kind is Kind.KEY:
             self._key(segment, offset, record)
             return
+        identity = (header.stream, header.epoch, header.n)
+        before = self._here.get(identity)
+        if before is not None and header.n >= FIRST_ALONE:
+            self._again(segment, offset, record, before)
+            return
+        self._here[identity] = record.digest
         epoch = self._epochs.get((header.stream, header.epoch))
         if epoch is None:
             self._wrong(segment, offset, header, "a record whose key record is not here")
@@ -130,9 +140,17 @@ class Examiner:
                 self._wrong(segment, offset, header, "it does not follow the record before it")
             epoch.n, epoch.digest = header.n, record.digest
         elif header.n > epoch.n:
-            text = f"{header.n - epoch.n - 1} records are missing before record {header.n}"
+            lost = header.n - epoch.n - 1
+            text = f"{lost} record{'s are' if lost != 1 else ' is'} missing before record {header.n}"
             self._findings.append(_at("missing", segment, offset, header, text))
             epoch.n, epoch.digest = header.n, record.digest
+
+    def _again(self, segment: int, offset: int, record: Record, before: bytes) -> None:
+        if before != record.digest:
+            self._wrong(segment, offset, record.header, "another record stands in its place before it")
+            return
+        text = f"record {record.header.n} stands twice in this segment; readers take the first"
+        self._findings.append(_at("twice", segment, offset, record.header, text))
 
     def _key(self, segment: int, offset: int, record: Record) -> None:
         header = record.header

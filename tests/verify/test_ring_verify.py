@@ -128,6 +128,19 @@ def test_the_two_readers_agree(tmp_path, monkeypatch, capsys, mutate, data: st.D
     assert code < 2 or wrong or "does not open" in told
 
 
+def test_a_record_that_stands_twice_in_a_segment_is_named(tmp_path: Path) -> None:
+    raw = segment()[1]
+    records = [r.raw for r in iter_records(raw[HEAD:])]
+    path = tmp_path / "seg-000000000001.ear"
+    at = next(i for i, r in enumerate(records) if Header.parse(r).n == 3)
+    path.write_bytes(raw[:HEAD] + b"".join([*records[: at + 1], records[at], *records[at + 1 :]]))
+    (finding,) = ours(path).findings
+    assert (finding.sort, finding.offset) == ("twice", HEAD + sum(map(len, records[: at + 1])))
+    older = replace(Header.parse(records[at]), wall_us=1).encode() + records[at][HEADER_BYTES:-8]
+    path.write_bytes(path.read_bytes() + older + sha256(older).digest()[:8])
+    assert {f.sort for f in ours(path).findings} == {"twice", "wrong"}
+
+
 def test_a_back_dated_last_record_contradicts_its_mark(tmp_path: Path) -> None:
     """Nothing follows it whose chain would show it: only the mark does."""
     site = Site(tmp_path / "box", minutes(Box(uid="url:cam-01"))).write()
@@ -161,5 +174,5 @@ def test_damage_is_located_by_camera_time_and_record(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "DAMAGE segment 1 at" in result.stdout
     assert re.search(
-        r"MISSING segment 1 at \d+, cam-01/main 2026-.* record 8: 1 records are missing", result.stdout
+        r"MISSING segment 1 at \d+, cam-01/main 2026-.* record 8: 1 record is missing", result.stdout
     )
