@@ -28,6 +28,8 @@ def verify(
     from edge_agent.verify.trust import read_trust
 
     try:
+        if file.is_dir():
+            raise Unusable("a directory; name the .zip in it")
         report = examine(file, read_trust(trust) if trust else None)
     except Unusable as error:
         what = str(error) if trust and str(error).startswith(str(trust)) else f"{file}: {error}"

@@ -57,8 +57,12 @@ def _told(leaf: Leaf, hole: Hole, camera: str) -> str:
         return f"the agent did not run: {data.get('before', '')}"
     if leaf.kind == "camera" and data.get("camera") == camera:
         return str(data.get("cause") or data.get("text") or "")
-    if leaf.kind in ("stop", "standstill", "ring_fault"):
-        return f"{leaf.kind}: {data.get('text', data.get('lost_s', ''))}"
+    if leaf.kind == "stop":
+        return "the agent was stopped"
+    if leaf.kind == "standstill":
+        return f"the box itself stood still for {data.get('lost_s', '?')} s"
+    if leaf.kind == "ring_fault":
+        return f"the box's disk did not take it: {data.get('text', '')}"
     return ""
 
 

@@ -104,9 +104,8 @@ def _worked(told: CertificateFacts) -> str:
         return words.WORKED
     seconds = sum(outage.seconds for outage in told.outages)
     number = f"{len(told.outages)} interruption{'s' if len(told.outages) > 1 else ''}"
-    return (
-        f"Interruptions of recording in this time: {number}, {seconds:,.1f} s in all, listed in the annexure."
-    )
+    lost = f"{number}, {seconds:,.1f} s in all, listed in the hash report"
+    return f"Interruptions of recording in this time: {lost}."
 
 
 def _hashes(sheet: Sheet, told: CertificateFacts) -> None:

@@ -125,6 +125,6 @@ def verdict_of(findings: Findings, tails: Iterable[Tail], gaps: Iterable[Missing
         seconds = sum(gap.to_us - gap.from_us for gap in gaps) / 1e6
         return (
             Verdict.AUTHENTIC_WITH_GAPS,
-            f"what is here is authentic; {len(gaps)} gaps, {seconds:.1f} s in all",
+            f"what is here is authentic; {len(gaps)} gap{'s' * (len(gaps) != 1)}, {seconds:.1f} s in all",
         )
     return Verdict.AUTHENTIC, "every picture is as it was recorded, and nothing is missing"
