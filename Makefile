@@ -17,7 +17,7 @@ demo: $(MADE)/demo
 	@$(BIN)/edge-agent demo $(ARGS)
 
 test: $(MADE)/dev
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 long: $(MADE)/dev
 	@$(BIN)/python tests/long/run.py $(ARGS)

@@ -11,6 +11,17 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 IN_CI = os.environ.get("EDGE_AGENT_CI") == "1"
+LONGEST = ("whole/", "field_rtsp/", "net/", "faults/", "field/", "iccc/")  # rooms whose files take longest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes come first, so that no worker waits at the end for one of them."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((rank for rank, room in enumerate(LONGEST) if path.startswith(room)), len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
