@@ -133,8 +133,9 @@ def test_only_our_own_errors_leave_the_reader(inside: str) -> None:
         onvif.service_xaddrs(answer)
 
 
-@given(st.sampled_from(CAPTURES) if CAPTURES else st.nothing(), st.data())
-@settings(max_examples=300, deadline=None)
+@pytest.mark.skipif(not CAPTURES, reason="the shared field material is not beside this clone")
+@given(st.sampled_from(CAPTURES or [Path()]), st.data())
+@settings(max_examples=300)
 def test_damaged_recordings_are_understood_or_refused(capture: Path, data: st.DataObject) -> None:
     body = bytearray(capture.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
