@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from edge_agent.capture import bundle, bundle_finish, bundle_secrets, bundle_shape, device, sdp
-from edge_agent.capture.bundle import Bundle, RtspExchange, WebExchange
+from edge_agent.capture.bundle import Bundle, Manifest, RtspExchange, StreamTape, WebExchange
 from edge_agent.capture.bundle_capture import Wish, capture
 from edge_agent.capture.device import DeviceReport
 from edge_agent.capture.lockout import Lockouts
@@ -18,9 +18,11 @@ from edge_agent.capture.rtsp_ask import describe
 from edge_agent.capture.session import Session
 from edge_agent.capture.soap import SoapFault
 from edge_agent.clock import SystemClock
+from edge_agent.demo.dvr.brand import StreamName
 from edge_agent.demo.dvr.client import VirtualDvr
+from edge_agent.demo.dvr.replay_rtsp import ReplaySkin, ReplayStream
 from edge_agent.errors import DeviceError
-from edge_agent.model import Credentials
+from edge_agent.model import Credentials, Role
 
 SMALL = {"main": "320x180@25", "sub": "320x180@12"}
 REPLAYED = Credentials("played", "b@ck:/#?")
@@ -211,3 +213,23 @@ def _plain(of: Bundle, e: WebExchange) -> tuple[object, ...]:
 def _said(of: Bundle, e: RtspExchange) -> tuple[object, ...]:
     headers = [(name, _timeless(value)) for name, value in e.headers]
     return e.method, e.url, e.login, e.status, e.reason, headers, _timeless(of.body(e.body))
+
+
+@pytest.mark.parametrize(
+    ("typed", "subtype"),
+    [
+        ("rtsp://h/cam/realmonitor?channel=1&subtype=0", 0),
+        ("rtsp://h:554/cam/realmonitor?subtype=1&channel=1", 1),
+        ("rtsp://h/cam/realmonitor?channel=1&subtype=0/trackID=0", 0),
+        ("rtsp://h/cam/realmonitor?channel=2&subtype=0", None),
+        ("rtsp://h/cam/realmonitor?channel=1", None),
+    ],
+)
+def test_a_url_typed_by_hand_means_the_stream_that_onvif_named_with_more_words(
+    typed: str, subtype: int | None
+) -> None:
+    names = [StreamName(1, role) for role in (Role.MAIN, Role.SUB)]
+    urls = [f"/cam/realmonitor?channel=1&subtype={n}&unicast=true&proto=Onvif" for n in (0, 1)]
+    streams = [ReplayStream(name, url, StreamTape(url)) for name, url in zip(names, urls, strict=True)]
+    skin = ReplaySkin(Bundle(Manifest("t", "2026-11-23T00:00Z", "192.0.2.1", 80, 554)), tuple(streams), str)
+    assert skin.stream(typed) == (None if subtype is None else names[subtype])

@@ -21,6 +21,7 @@ from edge_agent.errors import FormatError
 
 _XM_LOGIN = re.compile(r"user=[^_&\s]*_password=[^&\s]*?(?=_channel|[&/\s]|$)", re.IGNORECASE)
 _NONCE = re.compile(r'nonce="[^"]*"')
+_IDLE_WORDS = frozenset({"unicast", "proto", "transportmode"})
 _OURS = ("session", "transport", "rtp-info", "content-base", "content-location")
 
 
@@ -59,13 +60,17 @@ class ReplaySkin:
         self._by_key = sorted(streams, key=lambda stream: -len(stream.key))
 
     def stream(self, url: str) -> StreamName | None:
-        """The longest recorded URL that this one begins with; a track may stand behind it."""
+        """The longest recorded URL that this one begins with; a track may stand behind it.
+
+        Else the one that says the same: a technician types a URL without the words that ONVIF adds to it.
+        """
         asked = key_of(url)
         for stream in self._by_key:
             rest = asked.removeprefix(stream.key)
             if asked.startswith(stream.key) and (not rest or rest[0] in "/?&" or stream.key.endswith("/")):
                 return stream.name
-        return None
+        meant = _meant(asked)
+        return next((stream.name for stream in self._by_key if _meant(stream.key) == meant), None)
 
     def track(self, url: str) -> int:
         stream = self.stream(url)
@@ -124,6 +129,13 @@ class ReplaySkin:
                 value = _filled(lowered, self._rewrite(value), ours.get(lowered, ""))
             headers.append((name, value))
         return tuple(headers)
+
+
+def _meant(key: str) -> tuple[str, frozenset[str]]:
+    """Path and query words, in any order, but those that select nothing; without a track behind them."""
+    path, _, query = key.partition("?")
+    words = query.partition("/")[0].split("&")
+    return path, frozenset(word for word in words if word.partition("=")[0].lower() not in _IDLE_WORDS)
 
 
 def key_of(url: str) -> str:
