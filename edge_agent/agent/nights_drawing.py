@@ -32,7 +32,7 @@ _SEEN = "#2f8f83"
 _LEGEND = (
     ("seeing", _SEEN, False),
     ("dark: no pictures came", "url(#p-dark)", False),
-    ("pictures came, but showed nothing useful", "url(#p-unusable)", False),
+    ("no usable picture came", "url(#p-unusable)", False),
     ("not known: nobody watched", "url(#p-unknown)", False),
     ("planned work", "url(#p-muted)", False),
     ("need not see", "#fff", True),
@@ -59,7 +59,7 @@ def drawing(record: NightRecord, names: Mapping[str, str]) -> str:
     about = escape(f"Time lines, {words.evening(record.evening)}")
     return (
         f'<svg class="line" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{about}">'
-        f'<text class="soft" x="{WIDTH - RIGHT + 10}" y="11">of the night</text>'
+        f'<text class="soft" x="{WIDTH - RIGHT + 22}" y="11">of the night</text>'
         f"{night}{_hours(record, scale, height)}{rows}</svg>"
     )
 
@@ -84,7 +84,7 @@ def _row(record: NightRecord, sight: Sight, name: str, scale: _Scale, y: int) ->
             bar += [_piece(record, outage, piece, scale, y) for piece in _due_parts(record, sight, outage)]
     shown = name if len(name) <= 27 else f"{name[:26]}…"
     label = f'<text x="0" y="{y + 17}">{escape(shown)}<title>{escape(name)}</title></text>'
-    return label + "".join(bar) + _figure(sight, y)
+    return label + "".join(bar) + _figure(record, sight, y)
 
 
 def _due_parts(record: NightRecord, sight: Sight, outage: Outage) -> Iterator[tuple[int, int]]:
@@ -114,7 +114,7 @@ def _rect(
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" {look}>{inside}</rect>'
 
 
-def _figure(sight: Sight, y: int) -> str:
+def _figure(record: NightRecord, sight: Sight, y: int) -> str:
     """At the right: how long of the night it did not see."""
     night, x = sight.night, WIDTH - RIGHT + 10
     told = [f"{words.duration(night.of(s))} {sign}" for s, sign in _SIGNS if night.of(s)]
@@ -122,7 +122,10 @@ def _figure(sight: Sight, y: int) -> str:
         whole = escape("; ".join(told))
         hit = "hit" if night.of(DARK) + night.of(UNUSABLE) else "soft"
         return f'<text class="{hit}" x="{x}" y="{y + 17}">{told[0]}<title>{whole}</title></text>'
-    text = "saw whenever due" if night.due else "need not see"
+    if not night.due and record.to_us <= record.dusk_us and not record.whole:
+        text = "not begun"
+    else:
+        text = "saw whenever due" if night.due else "need not see"
     return f'<text class="soft" x="{x}" y="{y + 17}">{text}</text>'
 
 

@@ -57,7 +57,7 @@ def page(about: About, records: Sequence[NightRecord]) -> str:
     if about.note:
         body.append(f'<p class="note">{escape(about.note)}</p>')
     if len(records) == 1:
-        body += [_summary(records[0]), _legend(), _night(about, records[0], told=True)]
+        body += [_summary(about, records[0]), _legend(), _night(about, records[0], told=True)]
     elif records:
         body += [_month_summary(records), _calendar(about, records), _legend()]
         body += [_night(about, record) for record in reversed(records) if _eventful(record)]
@@ -93,8 +93,8 @@ def _nav(links: Iterable[tuple[str, str]]) -> str:
     return f"<nav>{anchors}</nav>" if anchors else ""
 
 
-def _summary(record: NightRecord) -> str:
-    return _box(_tone(record), words.headline(record), words.sentences(record))
+def _summary(about: About, record: NightRecord) -> str:
+    return _box(_tone(record), words.headline(record), words.sentences(record, dict(about.names)))
 
 
 def _box(tone: str, headline: str, lines: Iterable[str]) -> str:
@@ -103,7 +103,9 @@ def _box(tone: str, headline: str, lines: Iterable[str]) -> str:
     return f'<div class="summary {tone}"><strong>{escape(headline)}</strong>{listed}</div>'
 
 
-def _month_summary(records: Sequence[NightRecord]) -> str:
+def _month_summary(told: Sequence[NightRecord]) -> str:
+    """Of the nights that are over."""
+    records = [record for record in told if record.whole]
     dark = [r for r in records if any(s.night.of(DARK) + s.night.of(UNUSABLE) for s in r.sights)]
     total = sum(s.night.of(DARK) + s.night.of(UNUSABLE) for r in dark for s in r.sights)
     text = "Every camera saw in every night that is known."
@@ -112,9 +114,12 @@ def _month_summary(records: Sequence[NightRecord]) -> str:
             f"In {len(dark)} of {len(records)} nights cameras did not see, "
             f"{words.duration(total)} in all, every camera counted."
         )
+    if not records:
+        text = "No night of these is over yet."
     tone = "bad" if dark else "unsure" if any(_tone(r) for r in records) else ""
     worst = sorted(dark, key=lambda r: -sum(s.night.of(DARK) + s.night.of(UNUSABLE) for s in r.sights))[:3]
-    return _box(tone, text, [f"{words.evening(r.evening)}: {words.headline(r)}" for r in worst])
+    lines = [f"{words.evening(r.evening)}: {words.headline(r)}" for r in worst]
+    return _box(tone, text, [*lines, *(words.installed(r) for r in told if r.installed_us)])
 
 
 def _calendar(about: About, records: Sequence[NightRecord]) -> str:
@@ -156,17 +161,19 @@ def _night(about: About, record: NightRecord, *, told: bool = False) -> str:
     until = "" if record.whole else f", told up to {words.clock(record.to_us, record.zone)}"
     zone = words.zone_name(record.to_us, record.zone)
     headline = "" if told else f"{words.headline(record)} "
+    title = words.evening(record.evening) + ("" if record.whole else ", so far")
     head = (
-        f"<header><h2>{escape(words.evening(record.evening))}</h2>"
+        f"<header><h2>{escape(title)}</h2>"
         f'<p class="small">{escape(f"{headline}Times are {zone}{until}.")}</p></header>'
     )
     names = {sight.camera: _name(about, sight.camera) for sight in record.sights}
-    return f"<section>{head}{drawing(record, names)}{_table(record, names)}</section>"
+    return f"<section>{head}{drawing(record, names)}{_table(about, record, names)}</section>"
 
 
-def _table(record: NightRecord, names: dict[str, str]) -> str:
+def _table(about: About, record: NightRecord, names: dict[str, str]) -> str:
     rows = "".join(_row(sight, names[sight.camera]) for sight in record.sights)
-    listed = "".join(f"<li>{escape(words.sentence(record, outage))}</li>" for outage in record.outages[:60])
+    told = (words.sentence(record, outage, dict(about.names)) for outage in record.outages[:60])
+    listed = "".join(f"<li>{escape(line)}</li>" for line in told)
     return (
         f"<details><summary>Minutes and outages</summary><table><tr>{_TITLES}</tr>{rows}</table>"
         f'<ul class="small">{listed}</ul></details>'
@@ -209,6 +216,7 @@ def _eventful(record: NightRecord) -> bool:
 
 
 def _tone(record: NightRecord) -> str:
-    if any(s.night.of(DARK) + s.night.of(UNUSABLE) for s in record.sights):
+    counted = [words.counted(record, sight) for sight in record.sights]
+    if any(minutes.of(DARK) + minutes.of(UNUSABLE) for minutes in counted):
         return "bad"
-    return "unsure" if any(s.night.of(UNKNOWN) or s.night.of(MUTED) for s in record.sights) else ""
+    return "unsure" if any(minutes.of(UNKNOWN) or minutes.of(MUTED) for minutes in counted) else ""

@@ -21,7 +21,7 @@ def view(records: Sequence[NightRecord], names: Mapping[str, str], cells: int) -
         for sight in record.sights:
             name = names.get(sight.camera) or sight.camera
             yield f"{name[:NAMES]:{NAMES}} {bar(record, sight, cells)} {_figure(sight)}".rstrip()
-        for sentence in words.sentences(record):
+        for sentence in words.sentences(record, names):
             yield f"  {sentence}"
         yield ""
     if records:

@@ -142,7 +142,7 @@ def night_record(
         line = _with_work(told.between(camera, from_us, to_us), camera, told.works)
         due = duty.stretches(schedule.of(camera), schedule.zone, max(from_us, told.installed_us), to_us)
         sights.append(_sight(camera, line, due, min(dusk_us, to_us), (from_us, to_us)))
-        lines += [piece for piece in _outages(told, camera, line, due) if piece is not None]
+        lines += list(_outages(told, camera, line, due, to_us))
     works = tuple(w for w in told.works if w.from_us < to_us and w.until_us > from_us)
     return NightRecord(
         evening, schedule.zone, from_us, dusk_us, to_us, to_us == end_us, tuple(sights),
@@ -217,16 +217,17 @@ def _shared_out(spent: Mapping[tuple[str, str], int], total: int) -> dict[tuple[
 
 
 def _outages(
-    told: Chronicle, camera: str, line: Iterable[Piece], due: Sequence[Stretch]
-) -> Iterable[Outage | None]:
-    """Those that touch the time in which the camera was to see, as long as they really lasted."""
+    told: Chronicle, camera: str, line: Iterable[Piece], due: Sequence[Stretch], to_us: int
+) -> Iterable[Outage]:
+    """Those that touch the time in which the camera was to see, as long as they really lasted: beyond the
+    ledger's last word nothing does that is not known to."""
     for start, end, condition in line:
         if condition.state == SEEN or not duty.clip(due, start, end):
             continue
         since_us, until_us = told.lasted(camera, start)
         if condition.state == MUTED:
             since_us, until_us = start, end
-        open_end = until_us is None or (until_us >= told.told_us and condition.state != UNKNOWN)
+        open_end = until_us is None or (until_us >= told.told_us >= to_us and condition.state != UNKNOWN)
         yield Outage(
             (camera,), since_us or start, None if open_end else until_us,
             condition.state, condition.verdict, condition.confidence, condition.incident,

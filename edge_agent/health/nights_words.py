@@ -5,7 +5,7 @@ A sentence says what was observed. None says who: the box cannot see people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from edge_agent.health.nights import Minutes, NightRecord, Outage, Sight
 
 STATES = {DARK: "dark", UNUSABLE: "without a usable picture", UNKNOWN: "not known", MUTED: "planned work"}
 MAX_SENTENCES = 6
+NO_NAMES: Mapping[str, str] = {}
 MADE_MINUTES = 15  # after the night's end its record is made: what was seen last has been told by then
 
 
@@ -64,25 +65,51 @@ def headline(record: NightRecord) -> str:
 
 
 def _all_well(record: NightRecord) -> str:
-    due = any(_counted(record, sight).due for sight in record.sights)
+    due = any(counted(record, sight).due for sight in record.sights)
     if not record.whole:
         return "So far every camera saw." if due else "So far no camera was to see."
-    return "Every camera saw all night." if due else "No camera was to see that night."
+    if not due:
+        return "No camera was to see that night."
+    worked = any(sight.night.muted for sight in record.sights)
+    return f"Every camera saw all night{', but for planned work' if worked else ''}."
 
 
-def _counted(record: NightRecord, sight: Sight) -> Minutes:
+def counted(record: NightRecord, sight: Sight) -> Minutes:
     """What headlines count: the night; while it lasts, all that there is."""
     return sight.night if record.whole else sight.whole
 
 
-def sentences(record: NightRecord) -> list[str]:
-    """What befell the site or a camera, the longest first: one line an incident."""
-    told = [o for o in record.outages if o.state != MUTED]
-    told.sort(key=lambda o: (-_within_us(record, o), o.since_us))
-    lines = [sentence(record, outage) for outage in told[:MAX_SENTENCES]]
+def sentences(record: NightRecord, names: Mapping[str, str] = NO_NAMES) -> list[str]:
+    """What befell the site or a camera, the longest first: a line an incident, even if it came again."""
+    told = gathered(o for o in record.outages if o.state != MUTED)
+    told.sort(key=lambda group: (-sum(_within_us(record, o) for o in group), group[0].since_us))
+    lines = [account(record, group, names) for group in told[:MAX_SENTENCES]]
     more = len(told) - len(lines) + record.left_out
     lines += [f"{more} more, see the list."] if more else []
     return [*lines, installed(record)] if record.installed_us else lines
+
+
+def gathered(outages: Iterable[Outage]) -> list[list[Outage]]:
+    """Those of one incident that took the same cameras along, again and again, are one."""
+    groups: dict[object, list[Outage]] = {}
+    for number, o in enumerate(outages):
+        same = (o.incident, o.cameras, o.state, o.verdict) if o.incident else number
+        groups.setdefault(same, []).append(o)
+    return list(groups.values())
+
+
+def account(record: NightRecord, group: Sequence[Outage], names: Mapping[str, str]) -> str:
+    """`Gate, 40 times from 22:00 to 23:09, 40 min in all: no pictures came from this camera (70 % sure).`"""
+    first, last = group[0], group[-1]
+    if len(group) == 1:
+        return sentence(record, first, names)
+    until_us = record.to_us if last.until_us is None else last.until_us
+    spent_us = sum(end - start for start, end in (o.within(record.from_us, record.to_us) for o in group))
+    when = (
+        f"{clock(first.since_us, record.zone, record.to_us)} to {clock(until_us, record.zone, record.to_us)}"
+    )
+    times = f"{len(group)} times from {when}, {duration(round(spent_us / MINUTE_US))} in all"
+    return f"{cameras(record, first, names)}, {times}: {_told(last)}."
 
 
 def installed(record: NightRecord) -> str:
@@ -106,22 +133,30 @@ def first_night(zone: str, span: Stretch) -> str:
     )
 
 
-def sentence(record: NightRecord, outage: Outage) -> str:
-    """`All cameras, 22:04 to 04:16: the recorder was off: mains present.`"""
+def sentence(record: NightRecord, outage: Outage, names: Mapping[str, str] = NO_NAMES) -> str:
+    """`All cameras, 22:04 to 04:16: the recorder could not be reached (60 % sure).`"""
+    return f"{cameras(record, outage, names)}, {span(record, outage)}: {_told(outage)}."
+
+
+def span(record: NightRecord, outage: Outage) -> str:
+    """`22:04 to 04:16`, or `since 22:04`."""
     since = clock(outage.since_us, record.zone, record.to_us)
-    span = f"since {since}"
-    if outage.until_us is not None:
-        span = f"{since} to {clock(outage.until_us, record.zone, record.to_us)}"
-    sure = f" ({outage.confidence} % sure)" if outage.confidence is not None else ""
-    return f"{cameras(record, outage)}, {span}: {wording.then(outage.verdict)}{sure}."
+    if outage.until_us is None:
+        return f"since {since}"
+    return f"{since} to {clock(outage.until_us, record.zone, record.to_us)}"
 
 
-def cameras(record: NightRecord, outage: Outage) -> str:
+def cameras(record: NightRecord, outage: Outage, names: Mapping[str, str] = NO_NAMES) -> str:
     """`All cameras`, or up to four names."""
-    names = outage.cameras
-    if len(names) > 1 and len(names) == len(record.sights):
+    if len(outage.cameras) > 1 and len(outage.cameras) == len(record.sights):
         return "All cameras"
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    shown = [names.get(camera) or camera for camera in outage.cameras]
+    return ", ".join(shown) if len(shown) <= 4 else f"{', '.join(shown[:3])} and {len(shown) - 3} more"
+
+
+def _told(outage: Outage) -> str:
+    sure = f" ({outage.confidence} % sure)" if outage.confidence is not None else ""
+    return f"{wording.then(outage.verdict)}{sure}"
 
 
 def spent(minutes: Iterable[tuple[str, int]]) -> str:
@@ -132,7 +167,7 @@ def spent(minutes: Iterable[tuple[str, int]]) -> str:
 
 def _share(record: NightRecord, state: str) -> tuple[int, str] | None:
     """How many cameras, and for how long at most."""
-    hit = [minutes for s in record.sights if (minutes := _counted(record, s).of(state))]
+    hit = [minutes for s in record.sights if (minutes := counted(record, s).of(state))]
     if not hit:
         return None
     span = duration(max(hit)) if min(hit) == max(hit) else f"up to {duration(max(hit))}"

@@ -16,7 +16,7 @@ _BOTH: dict[str, str] = {
     "dvr_reboot": "the recorder restarted",
     "clock_step": "a clock jumped",
     "ledger_hole": "a part of the ledger is missing",
-    "no_record": "nothing is recorded",
+    "no_record": "the box told nothing",
     "starting": "the agent was starting",
 }
 _NOW_THEN: dict[str, tuple[str, str]] = {
@@ -54,7 +54,7 @@ _NOW_THEN: dict[str, tuple[str, str]] = {
     "lan_down": ("the box's own network port has no link", "the box's own network port had no link"),
     "wan_down": ("the line to the command centre is down", "the line to the command centre was down"),
     "broker_down": ("the command centre does not answer", "the command centre did not answer"),
-    "undetermined": ("why is not known yet", "why is not known"),
+    "undetermined": ("no pictures come, why is not known yet", "no pictures came, why is not known"),
 }
 KNOWN = (*_NOW_THEN, *_BOTH)
 

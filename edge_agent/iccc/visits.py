@@ -6,8 +6,8 @@ night. It accuses nobody: a lost internet line is no reason to visit, a cut of m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from edge_agent.health import nights_words as words
@@ -54,7 +54,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One line of the list. `lost` and `unknown` are minutes of the night, all cameras counted."""
+    """One line of the list. `outage`, the worst, befell `cameras`, so many `times` from its beginning to its
+    end; `others` befell the site beside it, each a list of the times it did.
+
+    `lost` and `unknown` are minutes of the night, all cameras counted; `longest` is that of one camera.
+    """
 
     place: Place
     department: str
@@ -65,10 +69,16 @@ class Visit:
     lost: int
     unknown: int
     now: str
+    longest: int = 0
+    times: int = 1
+    others: tuple[tuple[Outage, ...], ...] = ()
 
     @property
     def reason(self) -> str:
-        return wording.then(self.outage.verdict) if self.outage else "nothing is known of the night"
+        if self.outage is None:
+            return "nothing is known of the night"
+        often = f", {self.times} times" if self.times > 1 else ""
+        return f"{wording.then(self.outage.verdict)}{often}"
 
 
 def department(kind: str, mapping: Mapping[str, str]) -> str:
@@ -87,17 +97,23 @@ def _visit(place: Place, record: NightRecord, mapping: Mapping[str, str]) -> Vis
     lost = sum(s.night.of(DARK) + s.night.of(UNUSABLE) for s in record.sights)
     unknown = sum(s.night.of(UNKNOWN) for s in record.sights)
     outages = [o for o in record.outages if o.state != MUTED and _night_us(record, o)]
-    ranked = sorted(outages, key=lambda o: (-_urgency(record, o), -_night_us(record, o) * len(o.cameras)))
-    outage = ranked[0] if ranked else None
-    urgency = _urgency(record, outage) if outage else Urgency.NOTHING
-    if urgency is Urgency.NOTHING:
+    groups = [(_whole(group), tuple(group)) for group in words.gathered(outages)]
+    groups.sort(key=lambda g: (-_urgency(record, g[0]), -_night_us(record, g[0]) * len(g[0].cameras)))
+    telling = [(whole, group) for whole, group in groups if _urgency(record, whole)]
+    if not telling:
         return None
-    same = [o for o in outages if _urgency(record, o) == urgency]
-    cameras = tuple(dict.fromkeys(camera for o in same for camera in o.cameras))
+    (outage, times), others = telling[0], tuple(group for _, group in telling[1:])
+    hit = dict.fromkeys(camera for whole, _ in telling for camera in whole.cameras)
+    longest = max(s.night.of(DARK) + s.night.of(UNUSABLE) or s.night.of(UNKNOWN) for s in record.sights)
     return Visit(
-        place, department(place.kind, mapping), urgency, record, outage, cameras, lost, unknown,
-        _now(place, cameras),
+        place, department(place.kind, mapping), _urgency(record, outage), record, outage, outage.cameras,
+        lost, unknown, _now(place, hit), longest, len(times), others,
     )  # fmt: skip
+
+
+def _whole(group: Sequence[Outage]) -> Outage:
+    """What came again and again, from its beginning to its end."""
+    return replace(group[0], until_us=group[-1].until_us)
 
 
 def _urgency(record: NightRecord, outage: Outage) -> Urgency:
@@ -129,8 +145,8 @@ def _night_us(record: NightRecord, outage: Outage) -> int:
 
 COLUMNS = (
     "rank", "department", "urgency", "site", "name", "kind", "address", "contact", "night", "cameras",
-    "since", "until", "verdict", "observed", "confidence_percent", "night_lost_min", "night_unknown_min",
-    "now", "evidence",
+    "since", "until", "verdict", "observed", "confidence_percent", "others", "night_longest_min",
+    "night_lost_min", "night_unknown_min", "now", "evidence",
 )  # fmt: skip
 
 
@@ -144,5 +160,6 @@ def row(rank: int, visit: Visit, evidence: str) -> tuple[str | int, ...]:
         words.iso(outage.until_us, zone) if outage and outage.until_us is not None else "",
         outage.verdict if outage else "", visit.reason,
         "" if outage is None or outage.confidence is None else outage.confidence,
+        "; ".join(f"{' '.join(o.cameras)} {o.verdict}" for o, *_ in visit.others), visit.longest,
         visit.lost, visit.unknown, visit.now, evidence,
     )  # fmt: skip

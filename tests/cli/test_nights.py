@@ -74,7 +74,7 @@ def test_a_night_is_drawn_and_told(shop: Shop) -> None:
     text = told.stdout
     assert told.exit_code == 0
     assert "Fri 20 Nov 2026: 1 of 2 cameras was dark for 6 h 12 min of the night." in text
-    assert "cam-01, 22:04 to 04:16: no pictures came from this camera (80 % sure)." in text
+    assert "=Forecourt, 22:04 to 04:16: no pictures came from this camera (80 % sure)." in text
     bar = next(line for line in text.splitlines() if line.startswith("=Forecourt"))
     assert bar.count("#") == 13
     assert max(len(line) for line in text.splitlines()) <= 100

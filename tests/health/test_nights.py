@@ -185,6 +185,22 @@ def test_an_end_of_work_at_one_camera_leaves_that_of_another() -> None:
     assert sight(record(story.until(END))).night == Minutes(600, 540, 60)
 
 
+def test_what_was_dark_when_the_box_fell_silent_is_dark_no_longer_than_it_told() -> None:
+    story = begun().until("2026-11-21 22:00").turn("cam-01", "dark", verdict="camera_lost", incident="a")
+    story.until("2026-11-22 00:16").until(END, marks=False)
+    found = record(story)
+    dark, silent = (o for o in found.outages if o.cameras == ("cam-01",) or "cam-01" in o.cameras)
+    assert (dark.state, dark.until_us) == ("dark", at("2026-11-22 00:16"))
+    assert (silent.state, silent.since_us) == ("unknown", at("2026-11-22 00:16"))
+
+
+def test_planned_work_is_told_beside_a_night_that_was_seen() -> None:
+    story = begun().until("2026-11-21 23:00")
+    story.add("work", cameras=["cam-01"], until=timestamp(at("2026-11-22 01:00")), reason="new lens", who="r")
+    story.turn("cam-01", "dark", verdict="camera_lost").until("2026-11-22 00:30").turn("cam-01", "up")
+    assert words.headline(record(story.until(END))) == "Every camera saw all night, but for planned work."
+
+
 def test_only_due_minutes_count() -> None:
     story = begun().until("2026-11-21 21:00").turn("cam-01", "dark", verdict="camera_lost")
     found = record(story.until(END), cam_01=Hours(("08:00-22:00",)))

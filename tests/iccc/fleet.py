@@ -67,6 +67,20 @@ def dark(cameras: str, since: str, until: str, verdict: str, confidence: int = 8
     return tell
 
 
+def loose(camera: str, since: str, times: int) -> Callable[[Story], None]:
+    """A minute dark and a minute not, again and again; and another camera for a while, apart from it."""
+
+    def tell(story: Story) -> None:
+        story.until(when(since))
+        for _ in range(times):
+            story.turn(camera, "dark", verdict="camera_lost", confidence=70, incident="i-loose")
+            story.now_us += 60_000_000
+            story.turn(camera, "up").now_us += 60_000_000
+        dark("3", "02:00", "02:40", "stream_refused", 75)(story)
+
+    return tell
+
+
 def silent(since: str) -> Callable[[Story], None]:
     """The box itself ends, and nothing comes any more."""
     return lambda story: story.until(when(since)).until(f"{MORNING} 06:20", marks=False)
@@ -93,6 +107,8 @@ FLEET = (
          dark("14", "00:15", "01:20", "undetermined", 40)),
     Site("colony-03", "Swarn Jayanti Nagar", "colony", lambda s: None),
     Site("mall-new", "Mall that joined this morning", "mall", lambda s: None, first=f"{MORNING} 06:16"),
+    Site("theka-27", "Wine Shop, Agra Road", "liquor_shop", loose("cam-02", "22:00", 40),
+         first=f"{EVENING} 12:00"),
     Site("coaching-07", "Excel Coaching", "coaching", dark("4", "22:00", "22:20", "lan_down", 70)),
 )  # fmt: skip
 

@@ -58,7 +58,8 @@ def test_the_list_is_ordered_by_what_needs_a_visit_and_by_minutes_of_the_night(s
     rows = list(csv.DictReader(io.StringIO(text[1:])))
     assert [(r["site"], r["urgency"]) for r in rows] == [
         ("theka-11", "visit"), ("theka-04", "visit"), ("pump-31", "visit"), ("pump-17", "visit"),
-        ("market-05", "visit"), ("bank-02", "call"), ("coaching-07", "call"), ("school-09", "call"),
+        ("market-05", "visit"), ("theka-27", "visit"), ("bank-02", "call"), ("coaching-07", "call"),
+        ("school-09", "call"),
     ]  # fmt: skip
     by_site = {row["site"]: row for row in rows}
     assert by_site["theka-04"]["department"] == "Excise"
@@ -71,6 +72,21 @@ def test_the_list_is_ordered_by_what_needs_a_visit_and_by_minutes_of_the_night(s
     assert by_site["pump-17"]["now"] == "still dark"
     assert by_site["theka-11"]["now"] == "seeing again"
     assert by_site["market-05"]["name"].startswith("'=HYPERLINK")
+
+
+def test_what_came_again_and_again_is_one_line_and_what_befell_another_camera_stands_beside_it(
+    server: Any,
+) -> None:
+    text, _ = get(server, "/visits.csv?department=Excise")
+    (row,) = (r for r in csv.DictReader(io.StringIO(text[1:])) if r["site"] == "theka-27")
+    assert (row["cameras"], row["others"]) == ("cam-02", "cam-03 stream_refused")
+    assert (row["since"], row["until"]) == ("2026-11-20 22:00:00", "2026-11-20 23:19:00")
+    assert row["observed"] == "no pictures came from this camera, 40 times"
+    assert (row["night_longest_min"], row["night_lost_min"]) == ("40", "80")
+    page, _ = get(server, "/visits?department=Excise")
+    assert "also Entrance, 02:00 to 02:40: the device refused this stream (75 % sure)." in page
+    night, _ = get(server, f"/sites/theka-27/nights?night={fleet.EVENING}")
+    assert "Cash counter, 40 times from 22:00 to 23:19, 40 min in all: no pictures came" in night
 
 
 def test_a_department_gets_its_own_list(server: Any) -> None:
@@ -164,4 +180,4 @@ def test_the_pages_in_a_browser(page: Any, server: Any) -> None:
         if SHOTS:
             page.screenshot(Path(SHOTS) / f"{name}.png", whole=True)
     page.open(server.url + "/visits")
-    assert page.run("document.querySelectorAll('.visits tbody tr').length") == 8
+    assert page.run("document.querySelectorAll('.visits tbody tr').length") == 9

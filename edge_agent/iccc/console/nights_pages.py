@@ -80,7 +80,7 @@ class NightPages:
         own = sum(record.evening in found.own for record in found.records)
         source, hours = f"{own} of {len(found.records)} nights as the box recorded them", "the box's own"
         if own < len(found.records):
-            source += "; the others counted here from the leaves that have come"
+            source += "; the others counted here from what the box has told"
             hours += ", where counted here: always"
         evening = found.records[-1].evening if found.records else kept.last_evening(site.zone, now_us)
         about = About(

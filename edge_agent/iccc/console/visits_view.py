@@ -12,6 +12,7 @@ from edge_agent.health import nights_words as words
 from edge_agent.iccc.visits import Urgency, Visit
 
 STYLE = NIGHTS_STYLE + (Path(__file__).parent / "visits.css").read_text(encoding="utf-8")
+MAX_OTHERS = 2
 _URGENCIES = {Urgency.VISIT: ("Visit", "visit"), Urgency.CALL: ("Call first", "call")}
 
 
@@ -61,7 +62,7 @@ def _choice(to: str, text: str, current: bool) -> str:
 
 def _table(visits: Sequence[Visit], *, one_department: bool) -> str:
     rows = "".join(_row(number, visit, one_department) for number, visit in enumerate(visits, 1))
-    titles = ("", "Site", "Observed", "Cameras", "Since", "Dark at night, all cameras", "Now", "Evidence")
+    titles = ("", "Site", "Observed", "Cameras", "When", "Without sight at night", "Now", "Evidence")
     heads = "".join(f"<th>{title}</th>" for title in titles)
     return f'<table class="visits"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
@@ -70,21 +71,39 @@ def _row(number: int, visit: Visit, one_department: bool) -> str:
     place, outage = visit.place, visit.outage
     word, tone = _URGENCIES[visit.urgency]
     about = [place.kind.replace("_", " "), "" if one_department else visit.department]
-    since = words.clock(outage.since_us, visit.record.zone, visit.record.to_us) if outage else ""
+    when = words.span(visit.record, outage) if outage else ""
     sure = f" ({outage.confidence} % sure)" if outage and outage.confidence is not None else ""
-    lost = words.duration(visit.lost) if visit.lost else f"? {words.duration(visit.unknown)}"
     cells = (
         f'<td class="rank">{number}<span class="{tone}">{word}</span></td>',
         f"<td><strong>{escape(place.name or place.id)}</strong><br>{escape(place.address)}"
         f'<br><span class="small">{escape(" · ".join(filter(None, [*about, place.contact])))}</span></td>',
-        f"<td>{escape(_capital(visit.reason) + sure)}</td>",
+        f"<td>{escape(_capital(visit.reason) + sure)}{_others(visit)}</td>",
         f"<td>{escape(_cameras(visit))}</td>",
-        f"<td>{escape(since)}</td>",
-        f'<td class="{"hit" if visit.lost else ""}">{escape(lost)}</td>',
+        f"<td>{escape(when)}</td>",
+        f'<td class="{"hit" if visit.lost else ""}">{_duration(visit)}</td>',
         f"<td>{escape(visit.now)}</td>",
         f'<td><a href="{escape(evidence(visit))}">Night</a></td>',
     )
     return f'<tr class="{tone}">{"".join(cells)}</tr>'
+
+
+def _others(visit: Visit) -> str:
+    """What else befell the site, apart from it."""
+    names = visit.place.names or {}
+    lines = [f"also {words.account(visit.record, group, names)}" for group in visit.others[:MAX_OTHERS]]
+    more = len(visit.others) - len(lines)
+    lines += [f"and {more} more"] if more else []
+    return "".join(f'<br><span class="small">{escape(line)}</span>' for line in lines)
+
+
+def _duration(visit: Visit) -> str:
+    """The longest of one camera; below it, all cameras counted, when there are several."""
+    lost = visit.lost or visit.unknown
+    text = words.duration(visit.longest) if visit.lost else f"not known {words.duration(visit.longest)}"
+    whole = (
+        f'<br><span class="small">all cameras {words.duration(lost)}</span>' if lost > visit.longest else ""
+    )
+    return f"{escape(text)}{whole}"
 
 
 def _cameras(visit: Visit) -> str:
@@ -110,8 +129,9 @@ def _foot(sites: int, skipped: int) -> str:
     counted = f"{sites} site{'s' * (sites != 1)} looked at"
     missing = f", {skipped} of them without any word of that night" if skipped else ""
     return (
-        f'<footer class="small"><p>{escape(counted + missing)}. Dark at night: camera time without sight '
-        "while due, all cameras counted.</p><p>Observed is what a box beside the recorder could tell; it "
+        f'<footer class="small"><p>{escape(counted + missing)}. Without sight at night: dark or without a '
+        "usable picture while due, of the camera that was so for longest.</p>"
+        "<p>Observed is what a box beside the recorder could tell; it "
         "says nothing of who. A lost internet line is not listed.</p></footer>"
     )
 
