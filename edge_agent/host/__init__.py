@@ -1,0 +1,1 @@
+"""The box and its operating system: load, clock, power, network, systemd, the local socket."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ from edge_agent.cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
+OTHERS = {"cryptography", "run"}  # what stands in backticks and is no module of the room
 MAKE = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 CALL = re.compile(r"(?:^ {4}|`)(?:sudo )?(?:\.venv/bin/)?edge-agent ([^`#\n]+)", re.MULTILINE)
 COMMANDS: Any = typer.main.get_command(app)
@@ -78,6 +80,16 @@ def test_every_test_and_module_that_a_page_names_exists() -> None:
         text = page.read_text(encoding="utf-8")
         assert set(re.findall(r"`(test_\w+)`", text)) <= defined, name(page)
         assert set(re.findall(r"`((?:edge_agent|tests|bench)/[\w/]+\.py)`", text)) <= files, name(page)
+
+
+def test_every_room_says_what_it_is_and_names_only_what_it_has() -> None:
+    for room in ROOT.glob("edge_agent/**/__init__.py"):
+        told = ast.get_docstring(ast.parse(room.read_text(encoding="utf-8")))
+        assert told, name(room)
+        named = set(re.findall(r"`([a-z][a-z0-9_]*/?)`", told)) - OTHERS
+        assert all(
+            (room.parent / f"{word}.py").exists() or (room.parent / word).is_dir() for word in named
+        ), named
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name)
