@@ -13,6 +13,7 @@ from edge_agent.iccc.visits import Urgency, Visit
 
 STYLE = NIGHTS_STYLE + (Path(__file__).parent / "visits.css").read_text(encoding="utf-8")
 MAX_OTHERS = 2
+NO_BREAK = "\u00a0"
 _URGENCIES = {Urgency.VISIT: ("Visit", "visit"), Urgency.CALL: ("Call first", "call")}
 
 
@@ -72,7 +73,9 @@ def _row(number: int, visit: Visit, one_department: bool) -> str:
     word, tone = _URGENCIES[visit.urgency]
     about = [place.kind.replace("_", " "), "" if one_department else visit.department]
     when = words.span(visit.record, outage) if outage else ""
-    sure = f" ({outage.confidence} % sure)" if outage and outage.confidence is not None else ""
+    sure = (
+        f" ({outage.confidence}{NO_BREAK}%{NO_BREAK}sure)" if outage and outage.confidence is not None else ""
+    )
     cells = (
         f'<td class="rank">{number}<span class="{tone}">{word}</span></td>',
         f"<td><strong>{escape(place.name or place.id)}</strong><br>{escape(place.address)}"
