@@ -99,6 +99,14 @@ def test_every_decision_says_what_why_and_at_what_cost(page: Path) -> None:
     assert page.name in (page.parent / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_glossary_is_in_order_and_says_each_word_once() -> None:
+    words = re.findall(
+        r"^\*\*(.+?)\.\*\*", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert words == sorted(set(words), key=str.lower)
+    assert len(words) > 60
+
+
 def test_the_first_page_fits_a_terminal_and_its_pictures_a_slow_line() -> None:
     assert [
         line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if len(line) > 110
