@@ -61,6 +61,7 @@ def status(owner: Owner) -> dict[str, Any]:
             "size": parts.ledger.log.size,
             "cosigned": parts.ledger.acknowledged.size,
             "signing": parts.ledger.signing,
+            "refused": parts.ledger.stats()["refused"],
         },
         "clock": {"wall": reports.local_time(now.wall_us, zone), "trust": now.trust.name.lower()},
         "workers": {"restarts": parts.supervisor.restarts(), "stuck": parts.supervisor.stuck()},

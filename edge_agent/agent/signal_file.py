@@ -34,7 +34,7 @@ class SignalFile:
         self._path: Path | None = None
         self._day = self._size = 0
         self._due = 0.0
-        self._writing = False
+        self._writing = self._refused = False
         self.dropped = 0
 
     def note(self, line: bytes, wall_us: int) -> None:
@@ -77,14 +77,16 @@ class SignalFile:
         return prune(self._directory, self._total_bytes, keep=path)
 
     def _written(self, pruned: int) -> None:
-        self._writing = False
+        self._writing = self._refused = False
         if pruned:
             log.debug("%d of the oldest signal files were removed", pruned)
 
     def _failed(self, reason: str) -> None:
         self._writing = False
         self.dropped += 1
-        log.warning("the signal log cannot be written: %s; a replay will lack these minutes", reason)
+        if not self._refused:
+            log.warning("the signal log cannot be written: %s; a replay will lack what comes now", reason)
+        self._refused = True
 
 
 def prune(directory: Path, total_bytes: int, keep: Path) -> int:

@@ -109,6 +109,8 @@ def _footer(document: dict[str, Any]) -> Text:
     clock, ledger = document["clock"], document["ledger"]
     lines.append(f"clock: {clock['wall']}, {_CLOCKS.get(clock['trust'], clock['trust'])}")
     lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
+    if ledger.get("refused"):
+        lines.append(f"the state disk takes nothing: {ledger['refused']} leaves wait in memory; is it full?")
     return Text("\n".join(lines))
 
 

@@ -206,7 +206,9 @@ class LedgerWriter:
             return want
 
     def stats(self) -> dict[str, int]:
-        return {"size": self.log.size, "waiting": len(self._queue), "acknowledged": self.acknowledged.size}
+        """`refused`: leaves that wait because the disk took none at the last try."""
+        refused = len(self._queue) if self._pause_s else 0
+        return {"size": self.log.size, "refused": refused, "acknowledged": self.acknowledged.size}
 
     # -- ledger thread --------------------------------------------------------------------------------------
 

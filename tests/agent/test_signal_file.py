@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edge_agent.agent.signal_file import DAY_US, SignalFile, files, prune
 
 NOON_US = 20_000 * DAY_US + DAY_US // 2
@@ -73,7 +75,9 @@ def test_the_oldest_go_and_the_newest_stays(tmp_path: Path) -> None:
     assert list(files(tmp_path)) == [newest]
 
 
-def test_a_disk_that_refuses_costs_the_log_and_nothing_else(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_costs_the_log_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "signals").write_text("a file where the directory should be")
     file, chores = log(tmp_path / "signals")
     file.note(b"x", NOON_US)
@@ -83,3 +87,5 @@ def test_a_disk_that_refuses_costs_the_log_and_nothing_else(tmp_path: Path) -> N
     file.note(b"y", NOON_US)
     file.tick(200.0)
     assert chores.waiting
+    chores.do_all()
+    assert caplog.text.count("cannot be written") == 1

@@ -88,3 +88,9 @@ def test_planned_work_is_told_with_its_end_its_reason_and_who_announced_it() -> 
 def test_the_first_footage_is_not_told_as_none() -> None:
     assert amount(8_000_000) == "8.0 MB"
     assert "ring main: 1.00 GiB of 4 GiB" in _shown()
+
+
+def test_a_state_disk_that_takes_nothing_is_told() -> None:
+    shown = _shown(ledger={"size": 7, "cosigned": 7, "refused": 3})
+    assert "the state disk takes nothing: 3 leaves wait in memory" in shown
+    assert "state disk" not in _shown()

@@ -158,7 +158,9 @@ def test_a_failed_sync_puts_the_same_leaves_into_a_new_part(
         box.note(writer, "mark", "camera")
         assert writer.log.size == 1
         assert len(box.facts.of(LedgerFaulted)) == 1
+        assert writer.stats()["refused"] == 2
     box.note(writer, "gap")
+    assert writer.stats()["refused"] == 0
     assert kinds(writer) == ["boot", "mark", "camera", "gap"]
     assert len(list(box.directory.glob("leaves-*.log"))) == 2
     assert verifier.verify_directory(box.directory).ok
