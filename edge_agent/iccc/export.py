@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.errors import EdgeAgentError, LedgerError, UplinkError
-from edge_agent.export import package
+from edge_agent.export import package, proofs
 from edge_agent.export.draft import whole_file
 from edge_agent.export.manifest import UNKNOWN, CameraFacts, Exported, Facts, RecorderFacts, SiteFacts
 from edge_agent.export.package import Extras, Request, Written
@@ -21,6 +22,7 @@ from edge_agent.iccc.client import IcccClient
 from edge_agent.iccc.export_spool import Spool
 from edge_agent.iccc.playback import PlaybackEnd
 from edge_agent.iccc.store import LedgerStore
+from edge_agent.ledger import leaf as leaves
 from edge_agent.ledger.checkpoint import Verifier
 from edge_agent.ledger.wire import WitnessNote
 from edge_agent.model import Role
@@ -32,6 +34,8 @@ from edge_agent.uplink.messages import Birth
 
 SPEEDS = (40.0, 20.0, 8.0, 8.0)  # a broker that drops gets it slower; brokers queue some MiB for a reader
 IN_HAND = 4096  # records between the link's thread and the disk
+LISTS_AT_MOST, LIST_US = 16, 1_000_000
+NO_LIST = leaves.mark(0, (), bytes(32), (), leaves.tips_root([]))["tips"]  # of a minute without a record
 
 Seen = Callable[[int], None]  # wall time that the pull has reached
 Shown = Callable[[Iterable[Record]], Iterable[Record]]
@@ -90,9 +94,11 @@ def write(
     birth = client.birth(wanted.site)
     if birth is None:
         raise UplinkError(f"site {wanted.site} has not reported yet")
+    view = ledger_view(store, wanted.site)
+    _pull_lists(client, wanted, spool, view)
     request = Request(
         _facts(birth, wanted, recorder), stream_of(birth, wanted), wanted.from_us, wanted.to_us,
-        lambda: shown(spool.footage()), spool.tips(), ledger_view(store, wanted.site),
+        lambda: shown(spool.footage()), spool.tips(), view,
         Keyring(public, desk.recipient_id, desk.recipient_key, desk.rewrapped),
         desk.exporter, desk.private.sign,
         _vkeys(store, wanted.site, desk),
@@ -144,6 +150,33 @@ def ledger_view(store: LedgerStore, site: str) -> LedgerView:
         origin.key, lambda first, count: store.leaves(origin.name, first, count), store.nodes(origin.name),
         origin.checkpoint, note.mirror, note.witness,
     )  # fmt: skip
+
+
+def _pull_lists(client: IcccClient, wanted: Wanted, spool: Spool, view: LedgerView) -> None:
+    """Bring the lists that the marks of the time name and the spool lacks. Footage has numbers, and a lost
+    record leaves a hole; a list that was lost on the way shows only here."""
+    asked: set[int] = set()
+    with contextlib.suppress(UplinkError):  # what is not proved is named so
+        while len(asked) < LISTS_AT_MOST:
+            lacking = [us for us in unlisted(wanted, spool.tips(), view) if us not in asked]
+            if not lacking:
+                return
+            asked.add(lacking[0])
+            window = (lacking[0] - LIST_US, lacking[0] + LIST_US)
+            _pull_once(client, wanted, spool, window, SPEEDS[-1], lambda _: None)
+
+
+def unlisted(wanted: Wanted, tips: Sequence[Record], view: LedgerView) -> list[int]:
+    """When the marks of the time were made that no list among `tips` belongs to, in order."""
+    walked = proofs.walk_back(view, proofs.Heads(view).size, wanted.from_us)
+    known = proofs.marked_tips(walked, tips)
+    until_us = wanted.to_us + package.POST_ROLL_US
+    return [
+        chosen.leaf.at.wall_us
+        for chosen in walked
+        if chosen.leaf.kind == "mark" and chosen.leaf.data.get("tips") != NO_LIST
+        if chosen.index not in known and wanted.from_us <= chosen.leaf.at.wall_us <= until_us
+    ]
 
 
 def _pull_once(
