@@ -7,7 +7,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass, field
 
-ETHERNET, IPV4, TCP, UDP = 14, 0x0800, 6, 17
+ETHERNET, IPV4, IPV6, TCP, UDP = 14, 0x0800, 0x86DD, 6, 17
 SYN = 0x02
 Flow = tuple[int, bytes, int, bytes, int]  # protocol, and both ends, the smaller one first
 
@@ -28,7 +28,7 @@ class Shape:
 
 @dataclass(slots=True)
 class Counters:
-    """What came out at the far end; `bytes` of IP packets, as a mobile operator counts them."""
+    """What came out at the far end; `bytes` of IP packets, as a mobile operator counts them. Not ARP."""
 
     frames: int = 0
     bytes: int = 0
@@ -64,7 +64,7 @@ class Shaper:
         while self._under_way and self._under_way[0][0] <= now:
             out.append(self._under_way.popleft()[1])
         self.counters.frames += len(out)
-        self.counters.bytes += sum(len(frame) - ETHERNET for frame in out)
+        self.counters.bytes += sum(len(frame) - ETHERNET for frame in out if _is_ip(frame))
         return out
 
     def next_due(self) -> float | None:
@@ -75,6 +75,10 @@ class Shaper:
         self.counters.dropped += len(self._under_way)
         self._under_way.clear()
         self._line_free_at = 0.0
+
+
+def _is_ip(frame: bytes) -> bool:
+    return int.from_bytes(frame[12:ETHERNET], "big") in (IPV4, IPV6)
 
 
 @dataclass(slots=True)

@@ -68,6 +68,14 @@ def test_what_does_not_fit_into_the_queue_is_dropped() -> None:
     assert shaper.counters.dropped == 94
 
 
+def test_only_packets_of_ip_are_counted_as_bytes() -> None:
+    shaper = Shaper(Shape())
+    for kind in (0x0800, 0x86DD, 0x0806):  # the last is ARP
+        shaper.offer(bytes(12) + struct.pack(">H", kind) + bytes(46), now=0.0)
+    shaper.due(0.0)
+    assert (shaper.counters.frames, shaper.counters.bytes) == (3, 2 * 46)
+
+
 def test_a_flow_that_was_idle_too_long_is_forgotten_until_it_begins_anew() -> None:
     nat = Nat(timeout_s=30)
     begin, more = _segment(syn=True), _segment(syn=False)
