@@ -160,7 +160,7 @@ def _longest(days: Sequence[Day], timezone: str) -> Iterator[str]:
         start, end = (datetime.fromtimestamp(us / 1e6, ZoneInfo(timezone)) for us in (gap.from_us, gap.to_us))
         seconds = (gap.to_us - gap.from_us) / 1e6
         lasted = f"{seconds:.0f} s" if seconds < 120 else length(seconds / 86_400)
-        told = ", its reason is sealed in the footage" if gap.stated else ""
+        told = ", its reason is sealed" if gap.stated else ""
         yield f"{'':{NAME_COLUMNS}} {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}, {lasted}{told}"
     if len(gaps) > GAPS_SHOWN:
         yield f"{'':{NAME_COLUMNS}} and {len(gaps) - GAPS_SHOWN} shorter ones; --json lists all"
