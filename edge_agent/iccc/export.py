@@ -35,6 +35,7 @@ from edge_agent.uplink.messages import Birth
 SPEEDS = (40.0, 20.0, 8.0, 8.0)  # a broker that drops gets it slower; brokers queue some MiB for a reader
 IN_HAND = 4096  # records between the link's thread and the disk
 LISTS_AT_MOST, LIST_US = 16, 1_000_000
+HOLES_AT_ONCE = 16
 NO_LIST = leaves.mark(0, (), bytes(32), (), leaves.tips_root([]))["tips"]  # of a minute without a record
 
 Seen = Callable[[int], None]  # wall time that the pull has reached
@@ -67,20 +68,34 @@ class Wanted:
 
 
 def pull(client: IcccClient, wanted: Wanted, spool: Spool, seen: Seen) -> bool:
-    """Bring the records that the spool does not have. True when the box has said that all came.
+    """Bring the records that the spool does not have. True when all came that the box has.
 
-    May be called again after any failure. Raises as `IcccClient.playback`, and OSError for the spool's disk.
+    A session that came to its end may have lost records on its way: the spool's numbers decide. What a whole
+    further pass does not bring, the box does not have. May be called again after any failure. Raises as
+    `IcccClient.playback`, and OSError for the spool's disk.
     """
     until_us = wanted.to_us + package.POST_ROLL_US
-    complete = False
+    ended = False
     for speed in SPEEDS:
-        holes = spool.holes(wanted.from_us, until_us)
+        holes = _fewer(spool.holes(wanted.from_us, until_us))
         had = spool.records
-        ended = [_pull_once(client, wanted, spool, hole, speed, seen) for hole in holes]
-        complete = all(ended)
-        if complete or (spool.records == had and had):
-            return complete
-    return complete
+        ends = [_pull_once(client, wanted, spool, hole, speed, seen) for hole in holes]
+        ended = all(ends)
+        missing = len(spool.holes(wanted.from_us, until_us)) > 1  # the last one is the time after all records
+        if ended and not missing:
+            return True
+        if had and spool.records == had:
+            return ended
+    return False
+
+
+def _fewer(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """At most HOLES_AT_ONCE, those together that are nearest: each costs a session. The last stays alone."""
+    *inner, rest = holes
+    while len(inner) >= HOLES_AT_ONCE:
+        near = min(range(1, len(inner)), key=lambda i: inner[i][0] - inner[i - 1][1])
+        inner[near - 1 : near + 1] = [(inner[near - 1][0], inner[near][1])]
+    return [*inner, rest]
 
 
 def write(

@@ -14,6 +14,8 @@ from pathlib import Path
 from edge_agent.errors import FormatError
 from edge_agent.seal.record import MAX_RECORD_BYTES, Header, Kind, Record, parse_record
 
+JOIN_US = 1_000_000  # epochs that follow each other are no further apart
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -56,18 +58,17 @@ class Spool:
         return [self._read(offset) for offset in self._tips.values()]
 
     def holes(self, from_us: int, to_us: int) -> list[tuple[int, int]]:
-        """Wall times between which records are missing by number, and from the last record to the end."""
+        """Wall times between which records may be missing, and from the last record to the end.
+
+        Within an epoch the numbers tell; from one to the next a leap in time, which may be an outage, or a
+        beginning that is not here.
+        """
         found: list[tuple[int, int]] = []
         before: Header | None = None
         reach = from_us
         for place in self._in_order():
             header = place.header
-            if (
-                before is not None
-                and before.epoch == header.epoch
-                and header.n > before.n + 1
-                and before.n > 1
-            ):
+            if before is not None and _apart(before, header):
                 found.append((before.wall_us, header.end_us))
             before = header
             reach = max(reach, header.wall_us)
@@ -109,3 +110,9 @@ class Spool:
         head = os.pread(self._file.fileno(), Header.SIZE, offset)
         length = Header.parse(head).record_length
         return parse_record(os.pread(self._file.fileno(), min(length, MAX_RECORD_BYTES), offset))
+
+
+def _apart(before: Header, header: Header) -> bool:
+    if before.epoch == header.epoch:
+        return header.n > before.n + 1 and before.n > 1
+    return header.n > 0 or header.wall_us - before.end_us > JOIN_US
