@@ -66,7 +66,11 @@ def reach(
     """`room_bytes`: what the disk leaves to the ring beyond what it holds."""
     bound = min(budget_bytes, stat.held_bytes + max(0, room_bytes))
     will: float | None = None
-    if stat.days >= ENOUGH_DAYS and stat.held_bytes > 0 and bound > 0:
+    if room_bytes <= 0 and stat.held_bytes < FULL * budget_bytes:
+        will = (
+            stat.days
+        )  # others fill the disk, and the ring gives way: there will never be enough to tell from
+    elif stat.days >= ENOUGH_DAYS and stat.held_bytes > 0 and bound > 0:
         will = stat.days if stat.held_bytes >= FULL * bound else stat.days * bound / stat.held_bytes
         will = min(will, float(max_age_days)) if max_age_days else will
     return Reach(stat.role, stat.days, will, required_days)

@@ -24,6 +24,7 @@ def stat(held: int, days: float) -> RingStat:
         (39 * GB, 4.2, 40 * GB, 100 * GB, None, 4.2),  # full: what it holds is what it will hold
         (10 * GB, 0.1, 40 * GB, 100 * GB, None, None),  # too early to tell
         (0, 0.0, 40 * GB, 100 * GB, None, None),
+        (1 * GB, 0.001, 40 * GB, -1, None, 0.001),  # somebody else's files push it out
     ],
 )
 def test_what_a_ring_will_hold(
