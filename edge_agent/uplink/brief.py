@@ -62,8 +62,8 @@ class Brief:
 
 
 def _ring_news(ring: RingState | None) -> object:
-    """Bytes and the oldest moment move all the time; what went wrong does not."""
-    return ring and (ring.budget_bytes, ring.dropped, ring.faults)
+    """Bytes and the oldest moment move all the time; faults do not, nor does there being twice as much."""
+    return ring and ((ring.used_bytes >> 24).bit_length(), ring.budget_bytes, ring.dropped, ring.faults)
 
 
 def _host_news(host: HostState | None) -> object:

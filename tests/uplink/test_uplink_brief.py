@@ -57,6 +57,14 @@ def test_figures_that_always_move_are_no_news_but_faults_and_heat_are() -> None:
     assert hot.host.temperature_c == 70.0
 
 
+def test_a_ring_that_was_empty_is_told_anew_when_there_is_footage() -> None:
+    brief = Brief()
+    for n in range(5):
+        brief.shorten(_full(used=0), 60.0 * n)
+    grown = [brief.shorten(_full(used=500_000_000 + n), 300.0 + n).ring for n in range(4)]
+    assert [ring is not None for ring in grown] == [True, True, True, False]
+
+
 def test_the_ledger_is_never_left_out_and_a_new_session_hears_everything() -> None:
     brief = Brief()
     for n in range(5):
