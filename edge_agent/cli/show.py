@@ -106,6 +106,7 @@ def _footer(document: dict[str, Any]) -> Text:
     if policy.get("version"):
         lines.append(f"policy: version {policy['version']} of {policy['operator']}")
     lines += [_work(work) for work in document.get("work") or ()]
+    lines += _data(document.get("data") or {})
     clock, ledger = document["clock"], document["ledger"]
     lines.append(f"clock: {clock['wall']}, {_CLOCKS.get(clock['trust'], clock['trust'])}")
     lines.append(f"ledger: {ledger['size']} leaves, {ledger['cosigned']} kept by the command centre")
@@ -117,3 +118,11 @@ def _footer(document: dict[str, Any]) -> Text:
 def _work(work: dict[str, Any]) -> str:
     where = ", ".join(work["cameras"]) or "all cameras"
     return f"planned work, no alarm: {where} until {work['until']}: {work['reason']} ({work['who']})"
+
+
+def _data(data: dict[str, Any]) -> list[str]:
+    """What the line was used for: whoever pays for a SIM card wants to know."""
+    if not data.get("used_mb"):
+        return []
+    bound = f" of {data['budget_mb']}" if data["budget_mb"] else ""
+    return [f"data in {data['month']}: {data['used_mb']:,.1f}{bound} MB sent and received"]

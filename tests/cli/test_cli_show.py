@@ -94,3 +94,9 @@ def test_a_state_disk_that_takes_nothing_is_told() -> None:
     shown = _shown(ledger={"size": 7, "cosigned": 7, "refused": 3})
     assert "the state disk takes nothing: 3 leaves wait in memory" in shown
     assert "state disk" not in _shown()
+
+
+def test_the_months_data_is_told_with_its_bound_if_there_is_one() -> None:
+    data = {"month": "2026-11", "used_mb": 1234.5, "budget_mb": 4000}
+    assert "data in 2026-11: 1,234.5 of 4000 MB sent and received" in _shown(data=data)
+    assert "1,234.5 MB sent" in _shown(data=data | {"budget_mb": None})
