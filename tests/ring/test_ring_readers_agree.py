@@ -103,6 +103,8 @@ def _hurt(raws: list[bytes], wounds: list[Wound]) -> bytes:
             break
         at = where % len(raws)
         raw = bytearray(raws[at])
+        if not raw:  # junk of no length, from a wound before
+            continue
         if kind == "flip":
             raw[size % len(raw)] ^= value or 1
         elif kind == "zero":
