@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import night, onvif, record, ring, seal, stages, syncs, watch
+from bench import compat_cost, export_clip, night, onvif, record, ring, seal, stages, syncs, watch
 from bench.steady import Plan
 from edge_agent.errors import EdgeAgentError
 
 THOROUGH, QUICK = Plan(rounds=4, settle_s=6, window_s=20), Plan(rounds=1, settle_s=3, window_s=8)
-ITEMS = ("record", "seal", "syncs", "ring", "profile", "onvif", "night", "watch")
+ITEMS = ("record", "seal", "syncs", "ring", "profile", "onvif", "night", "watch", "export", "compat")
 NEEDED = {"record": "ffmpeg", "syncs": "strace"}
 
 
@@ -33,6 +33,8 @@ def main() -> int:
         "onvif": lambda place: onvif.run(place, plan.rounds, plan.settle_s),
         "night": lambda _: night.run(3 if options.quick else 30),
         "watch": lambda place: watch.run(place, counts[-1], plan),
+        "export": export_clip.run,
+        "compat": lambda _: compat_cost.run(plan.window_s),
     }
     failed = False
     for item in options.items or items:
