@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Of the tests. Half of a run is waiting: one more than there are cores is quicker.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --no-build-isolation
@@ -17,7 +19,7 @@ demo: $(MADE)/demo
 	@$(BIN)/edge-agent demo $(ARGS)
 
 test: $(MADE)/dev
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 long: $(MADE)/dev
 	@$(BIN)/python tests/long/run.py $(ARGS)
