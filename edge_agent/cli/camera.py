@@ -100,15 +100,20 @@ def try_out(
     anew: Annotated[
         bool, typer.Option("--anew", help="Forget refused passwords: they were corrected at the recorder.")
     ] = False,
+    json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Try a recorder or a camera step by step and say what works, what does not, and what to do."""
     from edge_agent.cli import probe
 
+    written = probe.Written()
+    say = written if json else probe.aloud
     if camera.startswith("rtsp://"):
-        good = probe.stream(camera, endpoint("test", camera), seconds)
-        raise typer.Exit(0 if good else 1)
-    good = probe.configured(load_config(context, config), camera, seconds, anew=anew)
+        good = probe.stream(camera, endpoint("test", camera), seconds, say=say)
+    else:
+        good = probe.configured(load_config(context, config), camera, seconds, anew=anew, say=say)
+    if json:
+        print_json({"good": good, "steps": written.steps})
     raise typer.Exit(0 if good else 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -30,7 +30,28 @@ from edge_agent.seal.sealer import StreamSealer
 SETTLE_S = 4.2  # after the first picture: two usual groups of pictures, so that the rates are fair
 
 
-def configured(config: Config, name: str, seconds: float, *, anew: bool = False) -> bool:
+Say = Callable[[str, str], None]  # step and sentence; a device's name and nothing before its own steps
+
+
+def aloud(step: str, sentence: str) -> None:
+    print(f"  {step}: {sentence}" if sentence else f"{step}:", flush=True)
+
+
+class Written:
+    """What was said, for programs: `device`, `step` and `sentence` of each."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, str]] = []
+        self._device = ""
+
+    def __call__(self, step: str, sentence: str) -> None:
+        if sentence:
+            self.steps.append({"device": self._device, "step": step, "sentence": sentence})
+        else:
+            self._device = step
+
+
+def configured(config: Config, name: str, seconds: float, *, anew: bool = False, say: Say = aloud) -> bool:
     """Test one recorder or camera by its name, or all of them. Raises ConfigError for an unknown name.
 
     Wrong passwords are counted together with the daemon's, over restarts too; `anew` forgets those of before.
@@ -47,17 +68,19 @@ def configured(config: Config, name: str, seconds: float, *, anew: bool = False)
     if anew:
         kept.lockouts.forget()
     gate = kept.lockouts
-    good = [_recorder(config, recorder, seconds, gate, channel) for recorder in recorders]
+    good = [_recorder(config, recorder, seconds, gate, channel, say) for recorder in recorders]
     for entry in by_hand:
         camera = camera_by_hand(entry)
-        good += [stream(entry.id, e, seconds, gate) for e in (camera.main, camera.sub) if e]
+        good += [stream(entry.id, e, seconds, gate, say) for e in (camera.main, camera.sub) if e]
     if kept.due:
-        _save(kept)
+        _save(kept, say)
     return all(good)
 
 
-def stream(name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate | None = None) -> bool:
-    """Open one RTSP stream until it shows a picture; prints one line."""
+def stream(
+    name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate | None = None, say: Say = aloud
+) -> bool:
+    """Open one RTSP stream until it shows a picture; says one sentence."""
     logging.getLogger("edge_agent").setLevel(logging.CRITICAL)  # the line says it all
     key = StreamKey(redact(name), Role.MAIN)
     inbox = BoundedInbox()
@@ -70,13 +93,13 @@ def stream(name: str, endpoint: Endpoint, seconds: float, gate: CredentialGate |
             if isinstance(fact, StreamStarted):
                 before = capture.stats()[key]
                 time.sleep(SETTLE_S)
-                print(f"  {key.camera}: good, {_figures(fact, before, capture.stats()[key])}")
+                say(key.camera, f"good, {_figures(fact, before, capture.stats()[key])}")
                 return True
             if isinstance(fact, StreamLost):
                 why = fact.reason
                 if fact.refused:
                     break
-    print(f"  {key.camera}: {redact(why)}")
+    say(key.camera, redact(why))
     return False
 
 
@@ -87,14 +110,14 @@ def _behind_a_recorder(config: Config) -> dict[str, tuple[str, int | None]]:
 
 
 def _recorder(
-    config: Config, recorder: Recorder, seconds: float, gate: CredentialGate, only: int | None
+    config: Config, recorder: Recorder, seconds: float, gate: CredentialGate, only: int | None, say: Say
 ) -> bool:
     """All of ONVIF's steps, then a picture from every channel, or from channel `only`."""
-    print(f"{recorder.name}:")
+    say(recorder.name, "")
     try:
-        channels = _channels(config, recorder, gate)
+        channels = _channels(config, recorder, gate, say)
     except DeviceError as error:
-        print(f"  {error.step}: {redact(str(error))}")
+        say(error.step, redact(str(error)))
         return False
     streams = [
         (f"channel {channel.number} {role}", endpoint)
@@ -103,14 +126,16 @@ def _recorder(
         for role, endpoint in (("main", channel.main), ("sub", channel.sub))
         if endpoint is not None
     ]
-    good = [stream(name, endpoint, seconds, gate) for name, endpoint in streams]
+    good = [stream(name, endpoint, seconds, gate, say) for name, endpoint in streams]
     if not good:
-        gone = "the recorder offers no camera" if only is None else f"channel {only}: no longer offered"
-        print(f"  {gone}")
+        say(
+            "streams",
+            "the recorder offers no camera" if only is None else f"channel {only} is offered no longer",
+        )
     return bool(good) and all(good)
 
 
-def _channels(config: Config, recorder: Recorder, gate: CredentialGate) -> tuple[Channel, ...]:
+def _channels(config: Config, recorder: Recorder, gate: CredentialGate, say: Say) -> tuple[Channel, ...]:
     """By ONVIF, else by the maker's usual URLs. Raises DeviceError."""
     place = locate.locate(recorder, config.discovery, Event())
     credentials = credentials_of(recorder)
@@ -121,13 +146,13 @@ def _channels(config: Config, recorder: Recorder, gate: CredentialGate) -> tuple
             credentials,
             clock=SystemClock(),
             gate=gate,
-            on_step=lambda step: print(f"  {step.name}: {redact(step.sentence)}"),
+            on_step=lambda step: say(step.name, redact(step.sentence)),
         ).channels
     except DeviceError as error:
-        print(f"  {error.step}: {redact(str(error))}")
+        say(error.step, redact(str(error)))
     port = recorder.rtsp_port or RTSP_PORT
     make, found = templates.cameras(place.address, port, recorder.brand, credentials, gate, recorder.channels)
-    print(f"  without ONVIF: {len(found)} cameras by the usual URLs of {make.name}")
+    say("without ONVIF", f"{len(found)} cameras by the usual URLs of {make.name}")
     return found
 
 
@@ -140,13 +165,13 @@ def _kept_lockouts(config: Config) -> LockoutFile:
     return LockoutFile(config.state.directory / lockout_file.NAME, box.sign)
 
 
-def _save(kept: LockoutFile) -> None:
+def _save(kept: LockoutFile, say: Say) -> None:
     try:
         kept.save()
     except FileNotFoundError:
-        print("  wrong passwords are remembered only after the agent's first start")
+        say("passwords", "wrong ones are remembered only after the agent's first start")
     except OSError as error:
-        print(f"  wrong passwords could not be written down ({error.strerror}); run this as root")
+        say("passwords", f"wrong ones could not be written down ({error.strerror}); run this as root")
 
 
 def _figures(fact: StreamStarted, before: StreamStats, after: StreamStats) -> str:

@@ -165,9 +165,12 @@ def test_a_daemon_that_cannot_write_its_state_says_where(config: Path, tmp_path:
 
 
 def test_an_unreachable_camera_fails_its_test_with_a_reason() -> None:
-    done = edge_agent("camera", "test", "rtsp://user:hidden-word@127.0.0.1:9/none", "--seconds", "2")
+    url = "rtsp://user:hidden-word@127.0.0.1:9/none"
+    done = edge_agent("camera", "test", url, "--seconds", "2", "--json")
     assert done.returncode == 1
-    assert "refused" in done.stdout.lower()
+    told = json.loads(done.stdout)
+    assert told["good"] is False
+    assert "refused" in told["steps"][0]["sentence"].lower()
     assert "hidden-word" not in done.stdout + done.stderr
 
 
