@@ -83,7 +83,7 @@ class Condenser:
         )
         return new and self._remember(key, signal)
 
-    def _is_measured(self, signal: StreamPulse) -> bool:
+    def _is_measured(self, signal: StreamPulse | StreamFlows) -> bool:
         measured_ns = self._measured_ns.get(signal.camera)
         return measured_ns is not None and signal.at.boot_ns - measured_ns <= MEASURED_S * 1e9
 
@@ -126,7 +126,8 @@ class Condenser:
         self._kept.pop(("silent", signal.camera, signal.role), None)
         self._kept.pop(("pulse", signal.camera, signal.role), None)
         self._expect_news(signal.camera)
-        self._wake(signal.camera, signal)
+        if not self._is_measured(signal):
+            self._wake(signal.camera, signal)  # only its packets can tell whether it shows the place again
         return True
 
     def _silent(self, signal: StreamSilent) -> bool:

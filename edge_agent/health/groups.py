@@ -30,6 +30,7 @@ class Open:
     recovered: Instant | None = None
     risen_ns: int | None = None
     waiting: bool = False  # all are back, the recorder's word is awaited
+    lapsed: Instant | None = None  # when it had ended, before it came again
 
     @property
     def id(self) -> str:
@@ -49,6 +50,8 @@ def takes(world: World, incident: Open, camera: CameraWatch) -> bool:
     """Whether an open incident of its recorder also explains this camera."""
     if incident.recovered is not None or incident.turning:
         return False
+    if incident.told.again and camera.id not in incident.members:
+        return False  # what comes again is of those it befell before
     if incident.verdict in GONE and not camera.flowing:
         return True
     return _near(camera.onset, incident.fell, _reach_s(world, camera))

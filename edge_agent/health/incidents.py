@@ -226,8 +226,9 @@ class Incidents:
         if other is not None and other is not incident:
             self._absorb(incident, other)
             return
-        if len(incident.members) > 1 and ruling.scope is Scope.CAMERA:
-            ruling = told  # what took several along is no other failure when the last of them is left
+        several = len(incident.members) > 1
+        if (several and ruling.scope is Scope.CAMERA) or (incident.told.again and not several):
+            ruling = told  # the last of several is no other failure; what comes again is the same one
         if ruling.scope is Scope.RECORDER and fallen.whole:
             self._swallow(incident)
         self.retell(incident, ruling)
@@ -242,21 +243,27 @@ class Incidents:
                 self._world.turn(camera, sight, camera.onset, incident.told.cause, incident.id)
 
     def _absorb(self, incident: Open, other: Open) -> None:
-        for camera in incident.active.values():
+        moved, incident.active = incident.active, {}
+        for camera in moved.values():
             camera.incident = other.id
-        other.active.update(incident.active)
-        other.members |= incident.members
-        self.close(incident, self._world.now, into=other.id)
+        other.active.update(moved)
+        ended = incident.lapsed  # then only what came after belongs to the other
+        other.members |= incident.members if ended is None else moved.keys()
+        self.close(incident, ended or self._world.now, into="" if ended else other.id)
+        for camera in moved.values() if ended else ():
+            self._world.turn(camera, camera.told, camera.onset, other.told.cause, other.id)
         self.touch(other)
         self._retell_states(other)
 
     def _swallow(self, incident: Open) -> None:
         """It proves to be of the whole recorder: what was told apart a moment before is part of it."""
         for other in list(self._open.values()):
-            if groups.swallows(incident, other):
+            if not groups.swallows(incident, other):
+                continue
+            if other.lapsed is None:
                 first = min(incident.told.since, other.told.since, key=lambda at: at.boot_ns)
                 incident.told = replace(incident.told, since=first)
-                self._absorb(other, incident)
+            self._absorb(other, incident)
 
     # The end.
 
@@ -329,14 +336,9 @@ class Incidents:
     def _relapsed(self, camera: CameraWatch, ruling: Ruling, fallen: Fallen) -> Open | None:
         """The incident of before, if the same has come again soon after its end: it goes on."""
         incident = self._lapses.again(camera, ruling, self._open.values())
-        if incident is None:
-            return None
-        for name in ("word", "calm"):
-            self._world.deadlines.clear(f"{name}:{incident.id}")
-        self._open[incident.id] = incident
-        planned = self._world.site.planned(incident.told.cameras, self._world.now.wall_us)
-        relapse(incident, ruling.cause, fallen.since, planned)
-        self._world.decided.append(IncidentRevised(self._world.now, incident.told))
+        if incident is not None:
+            self._open[incident.id] = incident
+            relapse(self._world, incident, ruling.cause, fallen.since)
         return incident
 
     def _shared(self, ruling: Ruling) -> Open | None:

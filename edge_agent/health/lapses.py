@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from edge_agent.health import says
 from edge_agent.health.camera import CameraWatch
-from edge_agent.health.decisions import Cause, Incident, Planned
+from edge_agent.health.decisions import Cause, Incident, IncidentRevised
 from edge_agent.health.groups import Open
 from edge_agent.health.verdict import GONE, Ruling
+from edge_agent.health.world import World
 from edge_agent.model import Instant
 
 CALM_S, LONGEST_CALM_S = 60.0, 600.0
@@ -53,13 +54,18 @@ def calm_s(incident: Open) -> float:
     return float(min(CALM_S * 2 ** min(incident.told.again, 8), LONGEST_CALM_S))
 
 
-def relapse(incident: Open, cause: Cause, fell: Instant, planned: Planned | None) -> None:
+def relapse(world: World, incident: Open, cause: Cause, fell: Instant) -> None:
     """It lasts again since `fell`; told is that it had ended before."""
+    for name in ("word", "calm"):
+        world.deadlines.clear(f"{name}:{incident.id}")
     times = incident.told.again + 1
+    incident.lapsed = incident.recovered or fell
     incident.fell, incident.recovered, incident.risen_ns, incident.waiting = fell, None, None, False
     again = says.again(times, incident.told.since)
     cause = replace(cause, evidence=(again, *cause.evidence))
+    planned = world.site.planned(incident.told.cameras, world.now.wall_us)
     incident.told = replace(incident.told, cause=cause, planned=planned, again=times)
+    world.decided.append(IncidentRevised(world.now, incident.told))
 
 
 def _alike(told: Incident, ruling: Ruling) -> bool:

@@ -107,6 +107,12 @@ STORIES = (
     Story("lost again an hour later", Shop(lost="silent"),
           ((200, unplug(2)), (300, plug(2)), (3900, unplug(2)), (4000, plug(2))),
           ((V.CAMERA_LOST, CAMERA, 90), (V.CAMERA_LOST, CAMERA, 90)), until=5000),
+    Story("one slate that ended, and then all of them", Shop(),
+          ((200, unplug(3)), (260, plug(3)), (282, unplug(3)), (290, unplug()), (900, plug())),
+          ((V.NO_SIGNAL_SLATE, CAMERA, 85), (V.ALL_CAMERAS_OFF, R, 80)), within_s=45),
+    Story("one camera that was back, and then all of them", Shop(lost="silent"),
+          ((200, unplug(1)), (260, plug(1)), (290, unplug()), (900, plug())),
+          ((V.CAMERA_LOST, CAMERA, 90), (V.ALL_CAMERAS_OFF, R, 85))),
     # Several.
     Story("all of a recorder's cameras, one after the other", Shop(cameras=5, lost="silent", hints=False),
           tuple((200 + 7 * n, unplug(n + 1)) for n in range(5)), ((V.ALL_CAMERAS_OFF, R, 50),), open=1),
@@ -203,6 +209,17 @@ def test_the_last_of_several_cameras_keeps_what_was_told_of_all() -> None:
     steps = ((200.0, unplug(1, 3)), (600.0, plug(1)))
     told = check(Story("", Shop(cameras=8, lost="silent"), steps, ((V.CAMERA_LOST, R, 60),), open=1))
     assert told.incidents[0].cameras == ("cam-01", "cam-03")
+
+
+def test_what_had_ended_before_all_fell_stays_ended_and_its_camera_goes_on_with_the_others() -> None:
+    told = check(next(s for s in STORIES if s.name == "one slate that ended, and then all of them"))
+    slate, every = told.incidents
+    assert slate.until is not None
+    assert 255 <= slate.until.boot_ns / 1e9 - 100 <= 270
+    assert slate.again == 1
+    assert every.cameras == ("cam-01", "cam-02", "cam-03", "cam-04")
+    assert every.since.boot_ns / 1e9 - 100 >= 282
+    assert told.turned(Sight.UNUSABLE, "cam-03")[-1].incident == every.id
 
 
 def test_of_cameras_lost_together_those_still_gone_keep_their_incident_and_its_beginning() -> None:
