@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from edge_agent.demo.city import City, CityOptions
 
 
+class BrandChoice(StrEnum):
+    dahua = "dahua"
+    hikvision = "hikvision"
+    tvt = "tvt"
+    xm = "xm"
+    uniview = "uniview"
+
+
 class BrokerChoice(StrEnum):
     auto = "auto"
     mosquitto = "mosquitto"
@@ -37,7 +45,7 @@ def demo(
     for_s: Annotated[float, typer.Option("--for", min=5, help="Seconds to run with --headless.")] = 40,
     report: Annotated[Path | None, typer.Option(help="Where --headless writes its JSON report.")] = None,
     footage: Annotated[Path | None, typer.Option(help="Folder with H.264 clips for the cameras.")] = None,
-    brand: Annotated[str, typer.Option(help="dahua or hikvision: how the DVR names things.")] = "dahua",
+    brand: Annotated[BrandChoice, typer.Option(help="How the DVR names things.")] = BrandChoice.dahua,
 ) -> None:
     """Start a virtual DVR, a broker, the command centre and an agent; Ctrl-C stops them all."""
     from edge_agent.demo.city import CityOptions
@@ -45,7 +53,7 @@ def demo(
     log.configure("WARNING")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C: everything is stopped in order
-    options = CityOptions(cameras, state, broker.value, port, brand, footage)
+    options = CityOptions(cameras, state, broker.value, port, brand.value, footage)
     raise typer.Exit(_headless(options, for_s, report) if headless else _show(options))
 
 
