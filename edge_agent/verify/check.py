@@ -17,7 +17,7 @@ from edge_agent.verify.clips import Placed
 from edge_agent.verify.manifest import Malformed, Manifest
 from edge_agent.verify.notes import Key, signed_text
 from edge_agent.verify.records import FRAGMENT, Hole, Row
-from edge_agent.verify.report import Findings, Missing, Report, Tail, Verdict, verdict_of
+from edge_agent.verify.report import OTHER_FILE, Findings, Missing, Report, Tail, Verdict, verdict_of
 from edge_agent.verify.trust import Keys, Trust
 
 MAX_RECORDS, MAX_TIPS = 256 << 20, 256 << 20
@@ -95,7 +95,7 @@ def _check_files(archive: Archive, manifest: Manifest, findings: Findings) -> No
         findings.check(found.crc == entry.crc, entry.name, "its checksum in the archive does not hold")
         if due is not None:
             same = (found.sha256, entry.size) == (due.sha256, due.size)
-            findings.check(same, entry.name, "it is not the file that was exported")
+            findings.check(same, entry.name, OTHER_FILE)
 
 
 def _check_signature(archive: Archive, raw: bytes, exporter: Key, findings: Findings) -> None:

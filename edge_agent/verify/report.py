@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_PROBLEMS = 100
+OTHER_FILE = "it is not the file that was exported"
 
 
 class Verdict(StrEnum):
@@ -115,7 +116,8 @@ class Report:
 def verdict_of(findings: Findings, tails: Iterable[Tail], gaps: Iterable[Missing]) -> tuple[Verdict, str]:
     """The worst that was found, and the sentence that says so."""
     if findings.problems:
-        first = next((p for p in findings.problems if p.place), findings.problems[0])
+        told = (p for p in findings.problems if p.place or p.text != OTHER_FILE)  # says more than a hash can
+        first = next(told, findings.problems[0])
         return Verdict.NOT_AUTHENTIC, f"{first.what}: {first.text}"
     tails, gaps = list(tails), list(gaps)
     if tails:
