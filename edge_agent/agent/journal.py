@@ -146,14 +146,9 @@ class Journal:
     def hold(self, told: dict[str, Any], *, alarm: bool) -> Event:
         """Footage was copied to where no retention reaches it. `alarm`: for a case.
 
-        The event is set when the leaf is durable; for one that is no alarm, when it is in the queue.
+        The event is set when the leaf is durable.
         """
-        if alarm:
-            return self._ledger.append_tracked("hold", told)
-        self._ledger.append("hold", told)
-        queued = Event()
-        queued.set()
-        return queued
+        return self._ledger.append_tracked("hold", told, urgent=alarm)
 
     def release(self, told: dict[str, Any]) -> Event:
         """What was held for a case may be removed when the event that comes back is set."""
@@ -189,7 +184,10 @@ class Journal:
         self._ledger.append("ring_recovered", {"role": role, "down_s": round(down_s, 1)}, urgent=True)
 
     def eviction(self, fact: EvictionDue) -> Event:
-        """The segment may be unlinked when the event that comes back is set: the leaf is durable then."""
+        """The segment may be unlinked when the event that comes back is set: the leaf is durable then.
+
+        A full ring evicts all day long, so the command centre is told with the next heartbeat.
+        """
         segment = fact.segment
         return self._ledger.append_tracked(
             "eviction",
@@ -201,6 +199,7 @@ class Journal:
                 "to": timestamp(segment.to_us) if segment.to_us else None,
                 "reason": fact.reason,
             },
+            urgent=False,
         )
 
     def forked(self, reason: str) -> None:

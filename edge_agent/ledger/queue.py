@@ -8,16 +8,21 @@ from threading import Condition, Event
 
 @dataclass(slots=True)
 class Waiting:
-    """One leaf; `durable` is set and `index` known once it is synced."""
+    """One leaf; `durable` is set and `index` known once it is synced. `urgent`: to be told at once."""
 
     leaf: bytes
     urgent: bool
     index: int = -1
     durable: Event | None = None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the disk, or the command centre for the news."""
+        return self.urgent or self.durable is not None
+
 
 class LeafQueue:
-    """Many threads put, the ledger thread takes all. `changed` is notified for urgent leaves."""
+    """Many threads put, the ledger thread takes all. `changed` is notified for those that are awaited."""
 
     def __init__(self, limit: int, changed: Condition) -> None:
         self._limit = limit
@@ -36,7 +41,7 @@ class LeafQueue:
                 self._lost += 1
                 return False
             self._waiting.append(waiting)
-            if waiting.urgent:
+            if waiting.awaited:
                 self.hurry = True
                 self._changed.notify()
             return True

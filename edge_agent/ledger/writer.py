@@ -147,13 +147,14 @@ class LedgerWriter:
         """
         self._queue.put(Waiting(self._encode(kind, data), urgent))
 
-    def append_tracked(self, kind: str, data: Mapping[str, Json]) -> Event:
-        """Note an urgent fact; the event that comes back is set once it is durable. Never blocks.
+    def append_tracked(self, kind: str, data: Mapping[str, Json], *, urgent: bool = True) -> Event:
+        """Note a fact and sync it soon; the event that comes back is set once it is durable. Never blocks.
 
-        When the queue is full the fact is only counted, and the event stays unset.
+        When the queue is full the fact is only counted, and the event stays unset. What is not `urgent`
+        is told with the next heartbeat.
         """
         durable = Event()
-        self._queue.put(Waiting(self._encode(kind, data), urgent=True, durable=durable))
+        self._queue.put(Waiting(self._encode(kind, data), urgent=urgent, durable=durable))
         return durable
 
     def append_sync(self, kind: str, data: Mapping[str, Json], *, timeout_s: float = 5.0) -> int:

@@ -121,6 +121,18 @@ def test_an_urgent_leaf_is_synced_at_once_with_all_that_wait(box: Box) -> None:
     assert (synced.first, synced.size, synced.urgent) == (1, 3, (2,))
 
 
+def test_a_fact_that_is_only_waited_for_is_synced_soon_and_told_without_hurry(box: Box) -> None:
+    writer = box.open()
+    writer.witnessed(None)
+    durable = writer.append_tracked("eviction", {}, urgent=False)
+    box.clock.advance(0.2)
+    writer.turn()
+    assert durable.is_set()
+    (synced,) = box.facts.of(LedgerSynced)
+    assert isinstance(synced, LedgerSynced)
+    assert synced.urgent == ()
+
+
 def test_a_checkpoint_covers_synced_leaves_and_verifies(box: Box) -> None:
     writer = box.open()
     writer.witnessed(None)
