@@ -239,7 +239,7 @@ class Incidents:
         fallen = groups.fallen_of(self._world, incident)
         for camera in list(incident.active.values()):
             sight = turned(replace(fallen, cameras=(camera,)), self._world.site)
-            if sight is not camera.told:
+            if sight is not camera.told and camera.told is not Sight.UNKNOWN:  # nobody could tell: still so
                 self._world.turn(camera, sight, camera.onset, incident.told.cause, incident.id)
 
     def _absorb(self, incident: Open, other: Open) -> None:

@@ -108,3 +108,10 @@ def test_the_time_the_box_did_not_run_is_told_from_its_last_sign_of_life() -> No
     lost = told.incidents[0]
     assert lost.until is not None
     assert (lost.until.wall_us - lost.since.wall_us) / 1e6 == 400
+
+
+def test_what_nobody_could_tell_is_not_called_dark_once_the_link_is_back() -> None:
+    name = "everything without power, one camera is back before the mains are told"
+    told = check(next(story for story in STORIES if story.name == name))
+    assert len(told.turned(Sight.UNKNOWN)) == 4
+    assert not told.turned(Sight.DARK)
