@@ -38,9 +38,8 @@ def record_at(data, at):
     """(header fields, raw header, body, digest, end), or None where no good record begins."""
     if data[at : at + 6] != b"EAR1\x00\x88" or len(data) < at + 144:
         return None
-    header = dict(
-        zip(NAMES, struct.unpack(">BBBBHI16s16sQqQ16sIIQ32s", data[at + 6 : at + 136]), strict=True)
-    )
+    fields = struct.unpack(">BBBBHI16s16sQqQ16sIIQ32s", data[at + 6 : at + 136])
+    header = dict(zip(NAMES, fields, strict=True))
     whole = header["plain_length"] + (16 if header["aead"] else 0) == header["body_length"] <= 8 << 20
     known = (1 <= header["kind"] <= 6, header["flags"] <= 3, header["aead"] <= 2, header["trust"] <= 3)
     end = at + 136 + header["body_length"]
@@ -54,14 +53,13 @@ def walk(data):
     """Records in order; (start, end) of every damaged range between them."""
     at = good = 64  # good: where the last whole record ended
     while at < len(data):
-        found = record_at(data, at)
-        if found is None:
+        if found := record_at(data, at):
+            if at > good:
+                yield good, at
+            yield found
+            at = good = found[4]
+        else:
             at = data.find(b"EAR1\x00\x88", at + 1) % (len(data) + 1)  # -1, not found: the end
-            continue
-        if at > good:
-            yield good, at
-        yield found
-        at = good = found[4]
     if at > good:
         yield good, at
 
@@ -80,8 +78,7 @@ def open_key(header, raw, body, box, who, private):
         at += 5 + length + size
         if name == who.encode() and suite == 1:
             info = b"ear1 dek" + header["stream"] + header["epoch"] + commit + name
-            key = X25519PrivateKey.from_private_bytes(private)
-            dek = SUITE.decrypt(body[at - size : at], key, info)
+            dek = SUITE.decrypt(body[at - size : at], X25519PrivateKey.from_private_bytes(private), info)
             if hkdf(dek, b"ear1 commit") != commit:
                 raise Forged("key does not match its commitment")
             return dek
@@ -119,7 +116,7 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     box, private = bytes.fromhex(args.box), bytes.fromhex(args.private)
-    epochs, code = {}, 0
+    epochs, seen, code = {}, set(), 0
     for path in sorted(args.segments):
         for found in walk(path.read_bytes()):
             if len(found) == 2:
@@ -128,14 +125,16 @@ def main():
                 continue
             header, raw, body, digest, _ = found
             identity = header["stream"].hex() + "-" + header["epoch"].hex()
+            if (path, digest) in seen and FRAGMENT <= header["kind"] <= STILL:
+                print(f"{path.name} {identity}: record {header['n']} stands twice")
+                code = max(code, 1)
+            seen.add((path, digest))
             try:
                 if header["kind"] == KEY and identity not in epochs:
                     epochs[identity] = Epoch(open_key(header, raw, body, box, args.who, private), digest)
-                elif header["kind"] not in (KEY, TIPS):
-                    missing = epochs[identity].take(header, raw, body, digest)
-                    if missing:
-                        print(f"{identity}: {missing} records are missing before {header['n']}")
-                        code = max(code, 1)
+                elif header["kind"] not in (KEY, TIPS) and (lost := epochs[identity].take(*found[:4])):
+                    print(f"{identity}: {lost} records are missing before {header['n']}")
+                    code = max(code, 1)
             except (Forged, InvalidTag, KeyError) as error:
                 print(f"{path.name} {identity} n={header['n']}: FORGED or unknown: {error}")
                 code = 2

@@ -78,6 +78,10 @@ def missing(examined: Examined) -> set[tuple[str, int]]:
     return {(f.epoch.hex(), f.n) for f in examined.findings if f.sort == "missing"}
 
 
+def twice(examined: Examined) -> set[tuple[str, int]]:
+    return {(f.epoch.hex(), f.n) for f in examined.findings if f.sort == "twice"}
+
+
 def _records(data: st.DataObject) -> bytes:
     """The segment with some of its records dropped, doubled, swapped, or back-dated."""
     raw = segment()[1]
@@ -119,6 +123,9 @@ def test_the_two_readers_agree(tmp_path, monkeypatch, capsys, mutate, data: st.D
     code, told = theirs(path, monkeypatch, capsys)
     assert damage(examined) == {
         (int(a), int(b)) for a, b in re.findall(r"bytes (\d+) to (\d+) are damaged", told)
+    }
+    assert twice(examined) == {
+        (e, int(n)) for e, n in re.findall(r"-(\w{32}): record (\d+) stands twice", told)
     }
     wrong = any(f.sort == "wrong" for f in examined.findings)
     if not wrong and code < 2:  # after a forgery each counts on from where it believes
