@@ -25,7 +25,7 @@ AT = Instant(0, 0)
 INIT = InitSegment(bytes(1000), "avc3.64001f", 1920, 1080, 90000)
 BOX = BoxKey(bytes(32))
 RECIPIENTS = [Recipient("iccc", generate_recipient()[1])]
-FRAGMENT_S, PERIOD_S = 0.2, 0.8  # four fragments a sync: the period is 0.7 s, fragments are whole
+FRAGMENT_S, PERIOD_S = 0.2, 0.6  # three fragments a sync
 SEGMENTS, SEGMENT_BYTES = 4000, 256 << 20
 
 

@@ -13,7 +13,7 @@ from bench.table import Row, table
 from edge_agent.demo.dvr.client import VirtualDvr
 
 COUNTS = (2, 16)
-PERIODS_S = {"ring main": 0.7, "ring sub": 5.0}
+PERIODS_S = {"ring main": 0.6, "ring sub": 5.0}
 _TRACE = ("strace", "-D", "-f", "-qq", "-y", "-ttt", "-e", "trace=fsync,fdatasync")
 _CALL = re.compile(r"^\d+\s+(\d+\.\d+) (fsync|fdatasync)\(\d+<([^>]*)>")
 

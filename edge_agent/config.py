@@ -103,7 +103,7 @@ class RingClass(Model):
 
     max_bytes: int = Field(50 * GIB, ge=16 * 1024**2)
     max_age_days: int | None = Field(None, ge=1)
-    sync_s: float = Field(0.7, ge=0.1, le=10)
+    sync_s: float = Field(0.6, ge=0.1, le=10)
 
 
 class Evidence(Model):

@@ -40,7 +40,7 @@ class RingPolicy:
     max_age_days: int | None = None
     segment_bytes: int = 1 << 30
     segment_s: float = 600.0
-    sync_s: float = 0.7
+    sync_s: float = 0.6
     credit_bytes: int = 32 << 20
     leaf_wait_s: float = 10.0  # how long an eviction waits for its ledger leaf
     await_leaf: bool = False  # True once somebody answers EvictionDue
