@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_agent.agent import roster
-from edge_agent.cli.context import ConfigOption, JsonOption, load_config, print_json
+from edge_agent.cli.context import ConfigOption, JsonOption, counted, load_config, print_json
 from edge_agent.cli.moments import Bar, bar, local, window
 from edge_agent.config import Config, Recipient
 from edge_agent.errors import ConfigError, EdgeAgentError
@@ -113,7 +113,8 @@ def tell(path: Path, written: Written, *, json: bool) -> None:
              "manifest_sha256": written.manifest_sha256}
         )  # fmt: skip
         return
-    print(f"{path}: {size / 1e6:.1f} MB, {written.fragments} fragments, {written.gaps} gaps")
+    contents = f"{counted(written.fragments, 'fragment')}, {counted(written.gaps, 'gap')}"
+    print(f"{path}: {size / 1e6:.1f} MB, {contents}")
     print(f"manifest SHA-256 {written.manifest_sha256}")
     rest = written.fragments - written.cosigned
     if rest:
