@@ -26,6 +26,7 @@ class Links:
         self._world = world
         self._incidents = incidents
         self._bad_since: Instant | None = None
+        self._cut = False  # the port had no link and nothing was seen
 
     def mains_seen(self, signal: MainsSeen) -> None:
         site, deadlines = self._world.site, self._world.deadlines
@@ -78,6 +79,9 @@ class Links:
         self._incidents.start(Ruling(Scope.SITE, "", cause), _nobody(battery.since))
 
     def _judge_link(self, signal: NetSeen) -> None:
+        if self._cut and any(camera.flowing for camera in self._world.cameras.values()):
+            self._cut, self._bad_since = False, None  # cameras are back before the port's own word is
+            self._world.deadlines.clear("net:")
         if _verdict(signal) is None:
             self._bad_since = None
             self._world.deadlines.clear("net:")
@@ -107,6 +111,7 @@ class Links:
             self._incidents.retell(known, ruling)
 
     def _no_carrier(self, net: NetSeen) -> None:
+        self._cut = True
         lost = self._world.site.carrier_lost or net.at
         if self._incidents.find(Scope.SITE, Verdict.POWER_CUT):
             return

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from shop import Shop
+from shop import Shop, World
 from storyteller import Story, box_dies, box_starts, change, check, power_off, power_on, unplug, wires
 
 from edge_agent.health.decisions import Scope, Sight, Verdict
-from edge_agent.health.signals import Ended
+from edge_agent.health.signals import Ended, NetSeen
 
 R, SITE, BOX, CAMERA, LINK = Scope.RECORDER, Scope.SITE, Scope.BOX, Scope.CAMERA, Scope.LINK
 V = Verdict
 CARRIER_LOST, CARRIER_BACK = change(carrier=False), change(carrier=True)
+
+
+def port_says_lost(world: World) -> None:
+    """What was read of the port before the cable was back arrives after its cameras."""
+    world.tell(NetSeen(world.moment(), False, False, False, True))
+
 
 STORIES = (
     # The box's own end.
@@ -39,6 +45,9 @@ STORIES = (
           ((200, CARRIER_LOST), (900, CARRIER_BACK)), ((V.LAN_DOWN, BOX, 90),)),
     Story("box cable back, the broker a while later", Shop(),
           ((200, CARRIER_LOST), (900, change(carrier=True, broker=False)), (912, change(broker=True))),
+          ((V.LAN_DOWN, BOX, 90),)),
+    Story("box cable back, the port's own word a moment later", Shop(),
+          ((200, CARRIER_LOST), (901, CARRIER_BACK), (904.5, port_says_lost)),
           ((V.LAN_DOWN, BOX, 90),)),
     Story("box cable back, the recorder is not", Shop(),
           ((200, CARRIER_LOST), (400, power_off), (600, CARRIER_BACK)),
